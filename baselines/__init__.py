@@ -1,0 +1,1 @@
+"""Baselines: methods that predict where a person in a panorama looks."""

@@ -1,0 +1,1 @@
+"""Builders: source photos with gaze labels become panoramas with gaze labels."""

@@ -1,0 +1,1 @@
+"""Leaderboard: submissions are checked, scored and ranked."""

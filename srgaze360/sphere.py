@@ -87,7 +87,7 @@ def pixel_from_lonlat(lon: ArrayLike, lat: ArrayLike, width: int, height: int | 
 
 
 def lonlat_from_pixel(pixels: ArrayLike, width: int, height: int | None = None) -> tuple[FloatArray, FloatArray]:
-    """Longitude in [-pi, pi) and latitude (radians) of continuous equirectangular pixels (..., 2); x may lie beyond the seam."""
+    """Longitude in [-pi, pi) and latitude (radians) of continuous equirectangular pixels (..., 2); x may be beyond the seam."""
     height = width // 2 if height is None else height
     pixels = np.asarray(pixels, dtype=np.float64)
     return wrap_lon(TWO_PI * (pixels[..., 0] / width - 0.5)), np.pi * (0.5 - pixels[..., 1] / height)
@@ -173,7 +173,8 @@ def pose_from_rotation(rotation: ArrayLike) -> tuple[FloatArray, FloatArray, Flo
 
 def rotate(rotation: ArrayLike, directions: ArrayLike) -> FloatArray:
     """Apply rotations (..., 3, 3) to directions (..., 3)."""
-    return np.einsum("...ij,...j->...i", np.asarray(rotation, dtype=np.float64), np.asarray(directions, dtype=np.float64))
+    rotation, directions = np.asarray(rotation, dtype=np.float64), np.asarray(directions, dtype=np.float64)
+    return np.asarray(np.einsum("...ij,...j->...i", rotation, directions))
 
 
 # --- distances, arcs, frames ------------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ def exp_map(base: ArrayLike, tangent: ArrayLike) -> FloatArray:
     angle = np.linalg.norm(tangent, axis=-1)
     sinc = np.sinc(angle / np.pi)  # sin(angle) / angle
     local = np.stack([tangent[..., 0] * sinc, tangent[..., 1] * sinc, np.cos(angle)], axis=-1)
-    return np.einsum("...ji,...j->...i", frame, local)
+    return np.asarray(np.einsum("...ji,...j->...i", frame, local))
 
 
 def slerp(a: ArrayLike, b: ArrayLike, fraction: ArrayLike) -> FloatArray:
@@ -297,7 +298,7 @@ def spherical_mean(directions: ArrayLike, weights: ArrayLike | None = None) -> S
     Returns
     -------
     SphericalMean
-        ``direction`` is NaN where the resultant vanishes (e.g. two antipodal points): no direction is more central than another.
+        ``direction`` is NaN where the resultant vanishes (e.g. two antipodal points): no direction is then central.
     """
     directions = np.asarray(directions, dtype=np.float64)
     weights = _weights_for(directions, weights)

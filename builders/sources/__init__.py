@@ -1,0 +1,1 @@
+"""Sources of photos with gaze labels and of background panoramas: one file each."""

@@ -1,0 +1,143 @@
+"""What every source of photos with gaze labels hands to the builder.
+
+Conventions
+-----------
+Photo coordinates are continuous, (0, 0) at the upper left corner, x right, y down. A label is in ``"pixel"`` units of the
+photo or in ``"fraction"`` of its width and height, as its dataset has it; it is resolved once the photo is opened and its
+size is known (:func:`resolve_person`). Readers open no images: a listing of 100,000 photos takes seconds.
+
+A source module states its facts first, as constants (citation, licence, how to obtain it, its layout and traps), then its
+options, then one function ``read(root, options) -> Listing``. Nothing vanishes: a row is in ``photos`` or in ``rejected``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Unit = Literal["pixel", "fraction"]
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+
+
+class SourceOptions(BaseModel):
+    """Options of a source that has none; others derive from it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A source row (or photo, or person) that is not used, and why."""
+
+    source: str
+    row: str
+    image: str
+    person: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person in a photo, as labelled.
+
+    ``gaze`` has one point per annotation; it is empty where the target is unknown. With ``in_frame`` false the points, if
+    any, lie outside the photo (procedural data knows them). ``annotators`` names who gave each point, or is empty.
+    ``extras`` become columns of the dataset's annotations. ``repairs`` names what the reader had to mend.
+    """
+
+    person: str
+    row: str
+    head_box: Box
+    head_unit: Unit
+    gaze: tuple[Point, ...]
+    gaze_unit: Unit
+    in_frame: bool
+    annotators: tuple[str, ...] = ()
+    extras: Mapping[str, str | float | bool] = field(default_factory=dict)
+    repairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo and everyone labelled in it.
+
+    ``image`` is the POSIX path relative to the source's root; ``split`` the source's own; ``cluster`` the unit of splitting
+    and of the bootstrap (photo, clip or scene), unique within the source.
+    """
+
+    image: str
+    split: Literal["train", "val", "test"]
+    cluster: str
+    people: tuple[Person, ...]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Everything a source holds: photos sorted by path, rejected rows, and what was repaired, by kind."""
+
+    photos: tuple[Photo, ...]
+    rejected: tuple[Rejected, ...] = ()
+    repaired: Mapping[str, int] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source of photos: facts first, then its reader.
+
+    ``obtain`` says in a sentence or two where a person gets the data; ``layout`` names the files expected under the root.
+    ``role`` is ``"gaze"`` (photos with labels) or ``"background"`` (panoramas behind the photos: people empty).
+    """
+
+    kind: str
+    title: str
+    citation: str
+    licence: str
+    obtain: str
+    layout: str
+    read: Callable[[Path, Any], Listing]
+    options: type[SourceOptions] = SourceOptions
+    role: Literal["gaze", "background"] = "gaze"
+
+
+@dataclass(frozen=True)
+class ResolvedPerson:
+    """A person in the pixels of the opened photo: head box (x0, y0, x1, y1) inside it, gaze points (n pairs)."""
+
+    person: Person
+    head_box: Box
+    gaze: tuple[Point, ...]
+    repairs: tuple[str, ...]
+
+
+def resolve_person(person: Person, width: int, height: int) -> ResolvedPerson | str:
+    """Bring a person's labels to pixels of a photo of ``width`` x ``height``; a reason to reject it, where that fails.
+
+    A head box that reaches beyond the photo is clipped to it and marked ``"head box clipped"``; one that is empty
+    afterwards, labels that are not finite, and in-frame gaze points outside the photo are reasons to reject.
+    """
+    scale = {"pixel": (1.0, 1.0), "fraction": (float(width), float(height))}
+    sx, sy = scale[person.head_unit]
+    x0, y0, x1, y1 = person.head_box
+    box = (x0 * sx, y0 * sy, x1 * sx, y1 * sy)
+    if not all(map(math.isfinite, box)):
+        return "head box is not finite"
+    clipped = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
+    if clipped[2] - clipped[0] <= 0.0 or clipped[3] - clipped[1] <= 0.0:
+        return "head box is empty or lies outside the photo"
+    repairs = person.repairs if clipped == box else (*person.repairs, "head box clipped")
+    gx, gy = scale[person.gaze_unit]
+    gaze = tuple((x * gx, y * gy) for x, y in person.gaze)
+    if not all(math.isfinite(value) for point in gaze for value in point):
+        return "gaze is not finite"
+    if person.in_frame and not gaze:
+        return "gaze is marked in frame but no point is given"
+    if person.in_frame and not all(0.0 <= x <= width and 0.0 <= y <= height for x, y in gaze):
+        return "gaze is marked in frame but lies outside the photo"
+    return ResolvedPerson(person, clipped, gaze, repairs)

@@ -1,0 +1,1 @@
+"""Metric protocols: one module each, versioned, never mixed in one column."""

@@ -1,0 +1,19 @@
+"""Shared fixtures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """Folder of real samples in their real layouts; the test is skipped, with the reason, where it is absent."""
+    folder = Path(os.environ.get("SRGAZE360_REAL", REPOSITORY.parent / "shared" / "real"))
+    if not folder.is_dir():
+        pytest.skip(f"real samples not found at {folder}; set SRGAZE360_REAL to their folder")
+    return folder
