@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from fakes import fake_dataset
+
+from srgaze360.dataset import Dataset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -17,3 +20,9 @@ def real() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real samples not found at {folder}; set SRGAZE360_REAL to their folder")
     return folder
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Dataset:
+    """A small made-up dataset without images."""
+    return fake_dataset(tmp_path / "fake")

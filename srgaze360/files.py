@@ -1,0 +1,116 @@
+"""Files, digests and seeds: small things that must be the same on every machine.
+
+Conventions
+-----------
+Digests are lower-case hexadecimal SHA-256 of *content*: canonical JSON (sorted keys, no spaces, shortest float that reads
+back), decoded pixels, or bytes of a file. Files are written beside their place, synced, and renamed: whoever looks sees the
+old file or the new one. Generators of random numbers are functions of (seed, keys), never of order, time or worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgaze360.errors import EnvironmentProblem, InputError
+
+
+def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """JSON with sorted keys, no spaces, no NaN: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """SHA-256 of a JSON value's canonical text."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_pixels(pixels: NDArray[Any]) -> str:
+    """SHA-256 of an image's shape, type and values, so that equal pixels give equal digests whatever file holds them."""
+    content = hashlib.sha256(f"{pixels.shape}{pixels.dtype.str}".encode())
+    content.update(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8).data)
+    return content.hexdigest()
+
+
+def generator(seed: int, *keys: str | int) -> np.random.Generator:
+    """Random generator that is a function of ``seed`` and ``keys`` alone.
+
+    The keys are hashed, so neighbouring seeds and similar names give unrelated streams on every platform.
+    """
+    return np.random.Generator(np.random.PCG64(int(digest([seed, *keys])[:32], 16)))
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; on success it is synced and renamed to ``path``, else removed.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The disk is full or the folder cannot be written to.
+    """
+    # the suffix stays last: writers choose their format by it
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"Expected to write {path}, but the system refused: {error.strerror or error}. Check free space and permissions "
+            f"of {path.parent}, then run the same command again."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8, Unix line ends)."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_json(path: Path, what: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file; ``what`` names it in errors ("run record", ...)."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"Expected a {what} at {path}, but there is no such file. Check the path.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"Expected a {what} in JSON at {path}, but it cannot be read: {error}. Write it again.") from None
+
+
+def path_inside(root: Path, relative: str) -> Path:
+    """Join a POSIX path to ``root``.
+
+    Raises
+    ------
+    InputError
+        The path is absolute or climbs out of ``root``.
+    """
+    parts = PurePosixPath(relative).parts
+    if not parts or relative.startswith("/") or ".." in parts or "\\" in relative or "\0" in relative:
+        raise InputError(f"Expected a relative path that stays inside {root}, found {relative!r}. Mend the file that names it.")
+    return root.joinpath(*parts)

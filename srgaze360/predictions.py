@@ -1,0 +1,228 @@
+"""Predictions of gaze: the records that predictors write and scorers read.
+
+Format
+------
+``predictions.parquet``: ``sample_id, gaze_lon_deg, gaze_lat_deg``, optional ``in_frame_score`` in [0, 1], optional ``heatmap``
+(float16, row-major equirectangular, a density per steradian at any scale; 64 x 128 unless the header says otherwise). CSV and
+JSON lines are read for points. The header is JSON under the Parquet key ``srgaze360``, or a file beside the predictions with
+``.json`` added to its name. Reading checks types; whether the predictions fit a dataset is the checker's business.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from srgaze360 import sphere
+from srgaze360.dataset import explain
+from srgaze360.errors import InputError, first_ids
+from srgaze360.files import atomic_path, read_json
+
+HEADER_KEY = b"srgaze360"
+HEATMAP_SHAPE = (64, 128)
+POINT_COLUMNS = ("sample_id", "gaze_lon_deg", "gaze_lat_deg")
+OPTIONAL_COLUMNS = ("in_frame_score",)
+MAX_BYTES = 4 * 2**30
+MAX_ROWS = 5_000_000
+
+
+class PredictorCard(BaseModel):
+    """What made the predictions: name, where it comes from, what it was trained on, and what it reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100)
+    summary: str = ""
+    source: str = ""
+    seed: int | None = None
+    training_data: list[str] = Field(default_factory=list)
+    reads: list[str] = Field(default_factory=list, description="annotation columns read beyond the panorama and the head")
+    notes: str = ""
+
+
+class DatasetKey(BaseModel):
+    """Which dataset the predictions are for: its name, version and label digest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    digest: str
+
+
+class PredictionHeader(BaseModel):
+    """Header of a predictions file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    dataset: DatasetKey
+    split: str
+    predictor: PredictorCard
+    frame: Literal["sphere"] = "sphere"
+    heatmap_shape: tuple[int, int] = HEATMAP_SHAPE
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions as read from a file: points in degrees by row, heatmaps (n, H, W) float16 or None."""
+
+    header: PredictionHeader
+    table: pd.DataFrame
+    heatmaps: NDArray[np.float16] | None = None
+
+    @property
+    def directions(self) -> sphere.FloatArray:
+        """Predicted directions (n, 3)."""
+        lonlat = np.radians(self.table[["gaze_lon_deg", "gaze_lat_deg"]].to_numpy(dtype=np.float64))
+        return sphere.direction_from_lonlat(lonlat[:, 0], lonlat[:, 1])
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a Parquet predictions file atomically."""
+    table = pa.Table.from_pandas(predictions.table, preserve_index=False)
+    if predictions.heatmaps is not None:
+        cells = int(np.prod(predictions.header.heatmap_shape))
+        flat = pa.array(np.ascontiguousarray(predictions.heatmaps, dtype=np.float16).reshape(-1))
+        table = table.append_column("heatmap", pa.FixedSizeListArray.from_arrays(flat, cells))
+    table = table.replace_schema_metadata({HEADER_KEY: predictions.header.model_dump_json().encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a predictions file: Parquet (by content), CSV or JSON lines (by suffix).
+
+    Raises
+    ------
+    InputError
+        The file is missing, too large, of another format, without a valid header, or lacks a required column.
+    """
+    if not path.is_file():
+        raise InputError(f"Expected a predictions file at {path}, but there is no such file. Check the path.")
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(
+            f"Expected at most {MAX_BYTES} bytes in {path}, found {path.stat().st_size}. Store heatmaps as float16."
+        )
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic == b"PAR1":
+        return _read_parquet(path)
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
+    if path.suffix not in readers:
+        raise InputError(
+            f"Expected Parquet, or a name that ends in .csv or .jsonl, found {path.name}, whose content is not Parquet. "
+            "Rename or convert it."
+        )
+    table = readers[path.suffix](path)
+    sidecar = path.with_name(path.name + ".json")
+    header = _header(read_json(sidecar, f"header of {path.name}"), sidecar)
+    return Predictions(header, _points(table, path))
+
+
+def _header(content: object, path: Path) -> PredictionHeader:
+    try:
+        return PredictionHeader.model_validate(content)
+    except ValidationError as error:
+        raise InputError(
+            f"Expected a predictions header (schema 1) in {path}, found: {explain(error)}. Mend the header."
+        ) from None
+
+
+def _read_parquet(path: Path) -> Predictions:
+    try:
+        file = pq.ParquetFile(path)
+        rows = file.metadata.num_rows
+        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+        if rows > MAX_ROWS or size > MAX_BYTES:
+            raise InputError(
+                f"Expected at most {MAX_ROWS} rows and {MAX_BYTES} bytes in {path}, found {rows} rows of {size} bytes."
+            )
+        metadata = file.schema_arrow.metadata or {}
+        table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"Expected a Parquet predictions file at {path}, but it cannot be read: {error}. Write it again."
+        ) from None
+    if HEADER_KEY not in metadata:
+        raise InputError(
+            f"Expected a header under the Parquet metadata key {HEADER_KEY.decode()!r} in {path}, found none. Write the file "
+            "with `srgaze360 predict`, or add the JSON header that docs/submissions.md shows."
+        )
+    try:
+        content = json.loads(metadata[HEADER_KEY])
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"Expected JSON in the header of {path}, but it cannot be read: {error}. Write it again.") from None
+    header = _header(content, path)
+    heatmaps = _heatmaps(table.column("heatmap"), header, path) if "heatmap" in table.column_names else None
+    names = [name for name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS) if name in table.column_names]
+    return Predictions(header, _points(table.select(names).to_pandas(), path), heatmaps)
+
+
+def _heatmaps(column: pa.ChunkedArray, header: PredictionHeader, path: Path) -> NDArray[np.float16]:
+    height, width = header.heatmap_shape
+    wanted = f"Expected heatmaps of {height} x {width} = {height * width} values (float16, no nulls) in {path}"
+    if column.null_count:
+        raise InputError(f"{wanted}, found {column.null_count} rows without one. Give a heatmap for every row or for none.")
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)):
+        raise InputError(f"{wanted}, found a column of type {kind}. Write it as a list of numbers, row by row.")
+    if not pa.types.is_floating(kind.value_type):
+        raise InputError(f"{wanted}, found lists of {kind.value_type}. Write floating-point numbers.")
+    lengths = {int(n) for n in column.combine_chunks().value_lengths().unique().to_pylist()}
+    if lengths - {height * width}:
+        raise InputError(
+            f"{wanted}, found lists of {first_ids(sorted(lengths))} values. Say the shape in the header's heatmap_shape."
+        )
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(values, dtype=np.float16).reshape(len(column), height, width)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={"sample_id": str}, encoding="utf-8-sig", quoting=csv.QUOTE_MINIMAL)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected CSV with a header row in {path}, but it cannot be read: {error}. Write it again.") from None
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"Expected one JSON object per line in {path}, but it cannot be read: {error}. Write it again."
+        ) from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"Expected one JSON object per line in {path}, found other values. Write it again.")
+    return pd.DataFrame(rows)
+
+
+def _points(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    missing = [name for name in POINT_COLUMNS if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"Expected the columns {', '.join(POINT_COLUMNS)} in {path}, found {', '.join(map(str, table.columns)) or 'none'}: "
+            f"missing {', '.join(missing)}. Add them; see docs/submissions.md."
+        )
+    names = [name for name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS) if name in table.columns]
+    points = table[names].copy()
+    points["sample_id"] = points["sample_id"].astype(str)
+    for name in names[1:]:
+        values = pd.to_numeric(points[name], errors="coerce")
+        text = points[name][values.isna() & points[name].notna()]
+        text = text[[not isinstance(value, float) for value in text]]
+        if len(text):
+            raise InputError(f"Expected numbers in column {name} of {path}, found {len(text)} that are not: {first_ids(text)}.")
+        points[name] = values.astype(np.float64)
+    return points

@@ -1,0 +1,177 @@
+"""Predictors of gaze: the protocol they follow, the record of a training run, and the registry they are found through.
+
+A predictor sees the panorama, the head, and nothing else. One that reads further columns of the annotations names them in
+``reads``; they are handed to it, and every table that shows its scores says so. Nothing is ever fitted on test: a predictor
+that is ``trained`` learns from a train split (:meth:`Predictor.train`), is saved as a *run* and predicts from that run.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from srgaze360 import sphere
+from srgaze360.dataset import Dataset, Sample, explain
+from srgaze360.errors import InputError
+from srgaze360.files import read_json, write_text
+from srgaze360.images import UInt8Array, read_panorama
+from srgaze360.predictions import DatasetKey, PredictorCard
+from srgaze360.registry import Registry
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a predictor may know of one person: the panorama and the head.
+
+    ``head`` is a unit direction (3,), ``head_box`` (u0, v0, u1, v1) in fractions with u1 > 1 across the seam, ``head_radius``
+    radians; ``extra`` holds the columns the predictor declared in ``reads`` and no others.
+    """
+
+    sample_id: str
+    panorama_path: Path
+    head: sphere.FloatArray
+    head_box: tuple[float, float, float, float]
+    head_radius: float
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sample: Sample, reads: Sequence[str]) -> Query:
+        """The part of a sample that a predictor which declares ``reads`` may see."""
+        extra = {name: sample.row[name] for name in reads}
+        return cls(sample.sample_id, sample.panorama_path, sample.head, sample.head_box, sample.head_radius, extra)
+
+    def panorama(self) -> UInt8Array:
+        """Read the panorama: RGB (H, W, 3), uint8."""
+        return read_panorama(self.panorama_path)
+
+
+class Guess(NamedTuple):
+    """Predictions for n queries: directions (n, 3); heatmaps (n, H, W), densities per steradian at any scale; scores (n,)."""
+
+    directions: sphere.FloatArray
+    heatmaps: NDArray[Any] | None = None
+    in_frame_scores: sphere.FloatArray | None = None
+
+
+class Predictor(abc.ABC):
+    """Base of every predictor. Its class docstring says what it does; the class variables are its card."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
+    trained: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def predict(self, queries: Sequence[Query]) -> Guess:
+        """Predict where each person looks. The answer to a query must not depend on the other queries of the batch."""
+
+    @classmethod
+    def untrained(cls, seed: int) -> Self:
+        """Make a predictor that needs no training."""
+        del seed
+        raise InputError(
+            f"Predictor {cls.name!r} must be trained first. Run `srgaze360 train {cls.name} --data DIR --out RUN`, then "
+            "predict with that folder instead of the name."
+        )
+
+    @classmethod
+    def train(cls, data: Dataset, seed: int) -> Self:
+        """Fit to ``data`` (a train split) and return the fitted predictor."""
+        del data, seed
+        raise InputError(f"Predictor {cls.name!r} has nothing to train. Run `srgaze360 predict {cls.name} ...` directly.")
+
+    def save(self, run: Path) -> None:
+        """Write what was learnt to folder ``run``."""
+        raise InputError(f"Predictor {self.name!r} has nothing to save to {run}.")
+
+    @classmethod
+    def load(cls, run: Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        raise InputError(f"Predictor {cls.name!r} has nothing to load from {run}.")
+
+
+class RunRecord(BaseModel):
+    """``run.json`` of a training run: which predictor, on what, from which seed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    predictor: str
+    seed: int
+    dataset: DatasetKey
+    split: str
+    people: int
+    versions: dict[str, str]
+
+
+PREDICTORS: Registry[type[Predictor]] = Registry("srgaze360.predictors", "predictor")
+
+
+def dataset_key(data: Dataset) -> DatasetKey:
+    """Name, version and label digest of a dataset."""
+    return DatasetKey(name=data.info.name, version=data.info.version, digest=data.info.label_digest)
+
+
+def write_run(run: Path, record: RunRecord, predictor: Predictor) -> None:
+    """Save a fitted predictor and its record in folder ``run``."""
+    run.mkdir(parents=True, exist_ok=True)
+    predictor.save(run)
+    write_text(run / RUN_FILE, record.model_dump_json(indent=2) + "\n")
+
+
+def read_run(run: Path) -> RunRecord:
+    """Read the record of the training run in folder ``run``."""
+    try:
+        return RunRecord.model_validate(read_json(run / RUN_FILE, "run record (made by `srgaze360 train`)"))
+    except ValidationError as error:
+        raise InputError(f"Expected a run record in {run / RUN_FILE}, found: {explain(error)}. Train again.") from None
+
+
+def open_predictor(model: str, seed: int = 0) -> tuple[Predictor, PredictorCard]:
+    """Make a predictor ready to predict: ``model`` is a registered name, or the folder of a training run.
+
+    Returns
+    -------
+    tuple
+        The predictor, and the card that goes into the header of its predictions.
+    """
+    run = Path(model)
+    if (run / RUN_FILE).is_file():
+        record = read_run(run)
+        kind = PREDICTORS.get(record.predictor)
+        data = record.dataset
+        training = [f"{data.name} {data.version} ({data.digest[:12]}), {record.split}: {record.people} people"]
+        predictor, seed = kind.load(run), record.seed
+    elif run.is_dir() and model not in PREDICTORS.names():
+        raise InputError(
+            f"Expected the name of a predictor or the folder of a training run, found folder {run} without {RUN_FILE}."
+        )
+    else:
+        kind, training = PREDICTORS.get(model), []
+        predictor = kind.untrained(seed)
+    card = PredictorCard(
+        name=kind.name, summary=kind.summary, source=kind.source, seed=seed, training_data=training, reads=list(kind.reads)
+    )
+    return predictor, card
+
+
+def concatenate(guesses: Sequence[Guess]) -> Guess:
+    """Join the guesses of consecutive batches; heatmaps are stored as float16."""
+    directions = np.concatenate([guess.directions for guess in guesses])
+    maps = [guess.heatmaps for guess in guesses if guess.heatmaps is not None]
+    scores = [guess.in_frame_scores for guess in guesses if guess.in_frame_scores is not None]
+    return Guess(
+        directions,
+        np.concatenate(maps) if len(maps) == len(guesses) else None,
+        np.concatenate(scores) if len(scores) == len(guesses) else None,
+    )
