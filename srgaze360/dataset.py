@@ -334,8 +334,11 @@ def read_annotations(root: Path) -> pd.DataFrame:
 
 def explain(error: ValidationError) -> str:
     """One line for a pydantic error: where, what, and the value found."""
-    faults = error.errors(include_url=False)
-    lines = [f"{'.'.join(map(str, f['loc'])) or 'top level'}: {f['msg']} (found {str(f['input'])[:60]!r})" for f in faults]
+    lines = []
+    for fault in error.errors(include_url=False):
+        where = ".".join(map(str, fault["loc"]))
+        found = "" if isinstance(fault["input"], (dict, BaseModel)) else f" (found {str(fault['input'])[:60]!r})"
+        lines.append(f"{where}: {fault['msg']}{found}" if where else fault["msg"])
     return first_ids(lines, 4).replace(", ", "; ") if len(lines) > 1 else lines[0]
 
 

@@ -54,9 +54,14 @@ def generator(seed: int, *keys: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int(digest([seed, *keys])[:32], 16)))
 
 
+TEMPORARY_PATTERN = ".*.tmp.*"
+
+
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; on success it is synced and renamed to ``path``, else removed.
+
+    ``sync=False`` leaves it to the system when the content reaches the disk: it survives the program, not a power cut.
 
     Raises
     ------
@@ -64,12 +69,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The disk is full or the folder cannot be written to.
     """
     # the suffix stays last: writers choose their format by it
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.{path.suffix.removeprefix('.')}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+        if sync:
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
         raise EnvironmentProblem(
@@ -86,9 +92,9 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Write a binary file atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, sync=sync) as temporary:
         temporary.write_bytes(content)
 
 

@@ -24,8 +24,7 @@ def fake_dataset(root: Path, *, people: int = 60, annotators: int = 5, seed: int
             if split == "train" and suite != "mixed":
                 continue
             for condition in conditions:
-                for index in range(people):
-                    rows.append(_row(rng, split, suite, condition, index, annotators))
+                rows += [_row(rng, split, suite, condition, index, annotators) for index in range(people)]
     splits = {
         split: SplitInfo(
             panoramas=len({r["panorama_id"] for r in rows if r["split"] == split}),

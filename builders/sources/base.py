@@ -21,6 +21,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from srgaze360.errors import InputError, first_ids
+
 Unit = Literal["pixel", "fraction"]
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -34,13 +36,24 @@ class SourceOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Rejected:
-    """A source row (or photo, or person) that is not used, and why."""
+    """A source row (or photo, or person) that is not used, and why.
+
+    ``reason`` is one line: the kind of fault and, where it helps, what was found, in parentheses: ``"gaze_x is not a finite
+    number ('n/a')"``. ``suite`` and ``condition`` are given where the row is used elsewhere, but not there.
+    """
 
     source: str
     row: str
     image: str
     person: str
     reason: str
+    suite: str = ""
+    condition: str = ""
+
+    @property
+    def fault(self) -> str:
+        """The kind of fault: ``reason`` without what was found, so that rejected rows can be counted."""
+        return self.reason.partition(" (")[0]
 
 
 @dataclass(frozen=True)
@@ -114,6 +127,18 @@ class ResolvedPerson:
     head_box: Box
     gaze: tuple[Point, ...]
     repairs: tuple[str, ...]
+
+
+def wrong_folder(root: Path, expected: str, obtain: str) -> InputError:
+    """Error for a folder that is not what its source expects: what was expected, what lies there, how to get the data."""
+    if not root.exists():
+        found = f"{root} does not exist"
+    elif not root.is_dir():
+        found = f"{root} is a file"
+    else:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in root.iterdir())
+        found = f"{root} holds {first_ids(names)}" if names else f"{root} is empty"
+    return InputError(f"Expected {expected}; {found}. Point at the folder that holds it, or get the data: {obtain}")
 
 
 def resolve_person(person: Person, width: int, height: int) -> ResolvedPerson | str:
