@@ -275,14 +275,16 @@ class SphericalMean(NamedTuple):
     resultant: FloatArray
 
 
-def _weights_for(directions: FloatArray, weights: ArrayLike | None) -> FloatArray:
+def _with_weights(directions: ArrayLike, weights: ArrayLike | None) -> tuple[FloatArray, FloatArray]:
+    """Directions and their weights as arrays; what has weight 0 is put out of harm's way, on the z axis."""
+    directions = np.asarray(directions, dtype=np.float64)
     shape = directions.shape[:-1]
     if weights is None:
-        return np.ones(shape)
+        return directions, np.ones(shape)
     weights = np.broadcast_to(np.asarray(weights, dtype=np.float64), shape)
-    if np.any(weights < 0.0):
-        raise InputError("Weights of directions must be 0 or more; found negative ones. Use 0 to leave a direction out.")
-    return np.asarray(weights)
+    if not np.all(weights >= 0.0):
+        raise InputError("Weights of directions must be 0 or more; found negative ones or NaN. Use 0 to leave a direction out.")
+    return np.where((weights > 0.0)[..., None], directions, [0.0, 0.0, 1.0]), weights
 
 
 def spherical_mean(directions: ArrayLike, weights: ArrayLike | None = None) -> SphericalMean:
@@ -291,7 +293,7 @@ def spherical_mean(directions: ArrayLike, weights: ArrayLike | None = None) -> S
     Parameters
     ----------
     directions
-        Unit vectors (..., n, 3). Entries of weight 0 may hold anything finite.
+        Unit vectors (..., n, 3). Entries of weight 0 may hold anything.
     weights
         (..., n), 0 or more; 0 leaves a direction out (for ragged sets). All equal by default.
 
@@ -300,8 +302,7 @@ def spherical_mean(directions: ArrayLike, weights: ArrayLike | None = None) -> S
     SphericalMean
         ``direction`` is NaN where the resultant vanishes (e.g. two antipodal points): no direction is then central.
     """
-    directions = np.asarray(directions, dtype=np.float64)
-    weights = _weights_for(directions, weights)
+    directions, weights = _with_weights(directions, weights)
     total = np.sum(weights, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.sum(directions * weights[..., None], axis=-2) / total[..., None]
@@ -315,26 +316,55 @@ def geometric_median(
 ) -> FloatArray:
     """Direction (..., 3) that minimises the weighted sum of geodesic distances to directions (..., n, 3).
 
-    Weiszfeld's algorithm in the tangent plane (Fletcher, Venkatasubramanian and Joshi, NeuroImage 45, 2009), started at the
-    spherical mean; steps that land on a data point are held off by the Vardi-Zhang correction (PNAS 97, 2000), which also
-    decides when that point is itself the median. Unique when the points lie within a cap of 45 degrees.
+    A data point is the median exactly if the others do not pull at it more than it weighs (Kuhn's condition). Elsewhere
+    Weiszfeld's algorithm in the tangent plane (Fletcher, Venkatasubramanian and Joshi, NeuroImage 45, 2009) runs from the
+    spherical mean, with Newton steps unless they do worse. Unique when the points lie within a cap of 45 degrees and not
+    all on one great circle. NaN where the spherical mean is.
     """
-    directions = normalise(directions)
-    weights = _weights_for(directions, weights)
+    directions, weights = _with_weights(directions, weights)
+    shape = directions.shape[:-2]
+    directions, weights = normalise(directions).reshape(-1, *directions.shape[-2:]), weights.reshape(-1, weights.shape[-1])
     median = spherical_mean(directions, weights).direction
+    settled = ~np.isfinite(median).all(axis=-1)
+    for index in range(directions.shape[1]):
+        point = directions[:, index]
+        steps, _, pulls = _pulls(point, directions, weights)
+        strength = np.linalg.norm(np.sum(steps * pulls[..., None], axis=-2), axis=-1)
+        weighs = np.sum(np.where(pulls > 0.0, 0.0, weights), axis=-1)
+        holds = (weights[:, index] > 0.0) & (strength <= weighs) & ~settled
+        median[holds], settled = point[holds], settled | holds
+    active = np.flatnonzero(~settled)
     for _ in range(iterations):
-        steps = log_map(median[..., None, :], directions)
-        distances = np.linalg.norm(steps, axis=-1)
-        here = distances < 1e-14
-        inverse = np.where(here, 0.0, weights / np.where(here, 1.0, distances))
-        total = np.sum(inverse, axis=-1)
-        pull = np.sum(steps * inverse[..., None], axis=-2)
-        strength = np.linalg.norm(pull, axis=-1)
-        weight_here = np.sum(np.where(here, weights, 0.0), axis=-1)
-        held = np.clip(np.where(strength > 0.0, weight_here / np.where(strength > 0.0, strength, 1.0), 1.0), 0.0, 1.0)
-        step = (1.0 - held)[..., None] * pull / np.where(total > 0.0, total, 1.0)[..., None]
-        median = exp_map(median, step)
-        moved = np.linalg.norm(step, axis=-1)
-        if not np.any(moved > tolerance):
+        if active.size == 0:
             break
-    return median
+        here, points, mass = median[active], directions[active], weights[active]
+        steps, distances, pulls = _pulls(here, points, mass)
+        pull = np.sum(steps * pulls[..., None], axis=-2)
+        step = pull / np.sum(pulls, axis=-1, keepdims=True)
+        newton = _newton_step(steps, distances, mass, pull)
+        candidates = [exp_map(here, move) for move in (step, newton)]
+        costs = [np.sum(mass * angle_between(candidate[:, None, :], points), axis=-1) for candidate in candidates]
+        take = (costs[1] <= costs[0] * (1.0 + 1e-14))[:, None]
+        median[active] = np.where(take, candidates[1], candidates[0])
+        active = active[np.linalg.norm(np.where(take, newton, step), axis=-1) > tolerance]
+    return median.reshape(*shape, 3)
+
+
+def _pulls(base: FloatArray, directions: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Tangent vectors (m, n, 2) from base (m, 3) to directions, their lengths, and weight / length (0 at the point itself)."""
+    steps = log_map(base[:, None, :], directions)
+    distances = np.linalg.norm(steps, axis=-1)
+    here = distances < 1e-14
+    return steps, distances, np.where(here, 0.0, weights / np.where(here, 1.0, distances))
+
+
+def _newton_step(steps: FloatArray, distances: FloatArray, weights: FloatArray, pull: FloatArray) -> FloatArray:
+    """Solve (sum of w cot(d) n n^T) step = pull, n being the unit tangent across each arc; 0 where that is singular."""
+    across = np.where(distances > 1e-14, distances, 1.0)
+    stiffness = np.where(distances > 1e-14, weights / (np.tan(across) * across**2), 0.0)
+    east, north = steps[..., 0], steps[..., 1]
+    a, b, c = (np.sum(stiffness * term, axis=-1) for term in (north * north, -north * east, east * east))
+    determinant = a * c - b * b
+    solved = np.stack([c * pull[..., 0] - b * pull[..., 1], a * pull[..., 1] - b * pull[..., 0]], axis=-1)
+    regular = determinant > 1e-12 * (a + c) ** 2
+    return np.asarray(np.where(regular[..., None], solved / np.where(regular, determinant, 1.0)[..., None], 0.0))
