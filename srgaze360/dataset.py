@@ -333,13 +333,14 @@ def read_annotations(root: Path) -> pd.DataFrame:
 
 
 def explain(error: ValidationError) -> str:
-    """One line for a pydantic error: where, what, and the value found."""
+    """Describe a pydantic error in one line: where, what, and the value found."""
     lines = []
     for fault in error.errors(include_url=False):
         where = ".".join(map(str, fault["loc"]))
         found = "" if isinstance(fault["input"], (dict, BaseModel)) else f" (found {str(fault['input'])[:60]!r})"
         lines.append(f"{where}: {fault['msg']}{found}" if where else fault["msg"])
-    return first_ids(lines, 4).replace(", ", "; ") if len(lines) > 1 else lines[0]
+    more = f"; and {len(lines) - 4} more" if len(lines) > 4 else ""
+    return "; ".join(lines[:4]) + more
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

@@ -44,9 +44,7 @@ def read_panorama(path: Path) -> UInt8Array:
 def encode_image(rgb: NDArray[Any], suffix: str, quality: int = 95) -> bytes:
     """Encode an RGB image as ``.jpg`` (4:2:0, ``quality``) or ``.png``."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 6]
-    done, encoded = cv2.imencode(suffix, cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), options)
-    if not done:
-        raise InputError(f"An image of shape {rgb.shape} and type {rgb.dtype} cannot be encoded as {suffix}.")
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), options)
     return encoded.tobytes()
 
 

@@ -124,7 +124,6 @@ def dataset_key(data: Dataset) -> DatasetKey:
 
 def write_run(run: Path, record: RunRecord, predictor: Predictor) -> None:
     """Save a fitted predictor and its record in folder ``run``."""
-    run.mkdir(parents=True, exist_ok=True)
     predictor.save(run)
     write_text(run / RUN_FILE, record.model_dump_json(indent=2) + "\n")
 
@@ -166,7 +165,7 @@ def open_predictor(model: str, seed: int = 0) -> tuple[Predictor, PredictorCard]
 
 
 def concatenate(guesses: Sequence[Guess]) -> Guess:
-    """Join the guesses of consecutive batches; heatmaps are stored as float16."""
+    """Join the guesses of consecutive batches; heatmaps and scores only if every batch has them."""
     directions = np.concatenate([guess.directions for guess in guesses])
     maps = [guess.heatmaps for guess in guesses if guess.heatmaps is not None]
     scores = [guess.in_frame_scores for guess in guesses if guess.in_frame_scores is not None]

@@ -50,14 +50,14 @@ class Registry(Generic[T]):
         InputError
             Nothing has that name; the closest one is suggested.
         EnvironmentProblem
-            It is registered but cannot be imported.
+            It is registered but cannot be loaded.
         """
         points = self._points()
         if name not in points:
             raise InputError(f"Unknown {self.what} {name!r}. {suggestion(name, list(points))}")
         try:
             loaded: Any = points[name].load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # a plug-in is somebody else's code: it may raise anything
             raise EnvironmentProblem(
                 f"The {self.what} {name!r} is registered as {points[name].value}, but loading it failed: {error}. Reinstall "
                 "the package that provides it."
