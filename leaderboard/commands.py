@@ -1,0 +1,248 @@
+"""The commands `predict`, `submission`, `score` and `board`. Thin: what is heavy is imported inside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from leaderboard.records import GroupScores, ScoreRecord
+    from leaderboard.tables import BoardTables
+
+Data = Annotated[Path, typer.Option("--data", help="Folder of a built dataset.")]
+Split = Annotated[str, typer.Option("--split", help="Split of the dataset: train, val or test.")]
+Suite = Annotated[str | None, typer.Option("--suite", help="One suite alone; all suites of the split by default.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON on standard output.")]
+
+submission = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode="markdown", help="Check a predictions file against a dataset."
+)
+board = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Collect scores and build the leaderboard's tables and page.",
+)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL|RUN", help="Name of a predictor, or folder of a training run.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Predictions file to write (.parquet).")],
+    split: Split = "test",
+    suite: Suite = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of predictors that draw random numbers; a run has its own.")] = 0,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Most people given to the predictor at once.")] = 32,
+) -> None:
+    """Run a predictor on a split and write its predictions.
+
+    Example: `srgaze360 predict head-prior-run --data mydata --split test --out head-prior.parquet`
+    """
+    from rich.markup import escape
+
+    from leaderboard.predicting import predict_split
+    from srgaze360.console import progress, say
+    from srgaze360.dataset import Dataset
+
+    dataset = Dataset.open(data)
+    with progress(f"Predicting {split}", len(dataset.select(split=split, suite=suite))) as advance:
+        done = predict_split(model, dataset, split, out, suite=suite, seed=seed, batch_size=batch_size, advance=advance)
+    say(
+        escape(
+            f"{done.predictor.name}: {done.people} people on {done.panoramas} panoramas in {done.seconds:.1f} s "
+            f"({done.people_per_second:.0f} people/s), {'with' if done.heatmaps else 'without'} heatmaps: {done.path}"
+        )
+    )
+    say(escape(f"Next: srgaze360 score {out} --data {data} --split {split} --out RESULT.json"))
+
+
+@submission.callback()
+def _submission() -> None:
+    """Check a predictions file against a dataset."""
+
+
+@submission.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="Predictions file: Parquet, CSV or JSON lines.")],
+    data: Data,
+    split: Split = "test",
+    suite: Suite = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")] = False,
+) -> None:
+    """List everything that is wrong with a predictions file: exit code 0 without fault, 1 with faults, 2 unreadable.
+
+    Example: `srgaze360 submission check predictions.parquet --data mydata --split test`
+    """
+    from rich.markup import escape
+
+    from leaderboard.submissions import check_file
+    from srgaze360.console import OUT, print_json
+    from srgaze360.dataset import Dataset
+
+    report = check_file(file, Dataset.open(data), split, suite)
+    if json:
+        print_json({**report.model_dump(mode="json"), "valid": report.valid})
+    else:
+        where = f"{report.dataset.name} {report.dataset.version}, split {split}" + (f", suite {suite}" if suite else "")
+        verdict = "[green]no faults[/]" if report.valid else f"[red]{len(report.faults)} kinds of fault[/]"
+        OUT.print(
+            f"{escape(report.file)}: {report.rows} rows for {report.expected_people} people of {escape(where)}: {verdict}"
+        )
+        for fault in report.faults:
+            OUT.print(f"  [red]•[/] {escape(str(fault))}")
+        for note in report.notes:
+            OUT.print(f"  [yellow]•[/] {escape(note)}")
+    if not report.valid:
+        raise typer.Exit(1)
+
+
+def score(
+    file: Annotated[str, typer.Argument(metavar="FILE|human", help="Predictions file, or the word *human*: the annotators.")],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="RESULT.json to write; per-person errors go beside it.")],
+    split: Split = "test",
+    suite: Suite = None,
+    protocol: Annotated[str, typer.Option("--protocol", help="Metric protocol.")] = "spherical",
+    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap replicates.", min=100)] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    json: Json = False,
+) -> None:
+    """Score predictions under a metric protocol, with intervals, by condition and by group.
+
+    Example: `srgaze360 score predictions.parquet --data mydata --split test --out result.json`
+    """
+    from rich.markup import escape
+
+    from leaderboard.scoring import score_file
+    from srgaze360.console import progress, say
+    from srgaze360.dataset import Dataset
+
+    dataset = Dataset.open(data)
+    with progress(f"Scoring {split}", len(dataset.select(split=split, suite=suite))) as advance:
+        record = score_file(
+            file, dataset, split, out, suite=suite, protocol=protocol, resamples=resamples, seed=seed, advance=advance
+        )
+    if json:
+        from srgaze360.console import print_json
+
+        print_json(record.model_dump(mode="json"))
+    else:
+        _print_record(record)
+    for note in record.notes:
+        say(f"[yellow]•[/] {escape(note)}")
+    say(escape(f"Written: {out}. Next: srgaze360 board add {out} --board BOARD"))
+
+
+def _print_record(record: ScoreRecord) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from leaderboard.scoring import PRIMARY
+    from leaderboard.tables import ALL_METRICS, ARROWS, BLANK, LABELS, UNIT_SIGNS, Cell
+    from srgaze360.console import OUT
+
+    def cells(group: GroupScores, metric: str) -> tuple[str, str, str]:
+        cell = Cell(record.predictor.name, metric, group)
+        n = f"{cell.estimate.people} / {cell.estimate.clusters}" if cell.estimate else ""
+        return cell.value or BLANK, " to ".join(cell.interval) if cell.interval else "", n
+
+    title = f"{record.predictor.name} on {record.dataset.name} {record.dataset.version}, {record.split}"
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("", f"suite {record.ranking_suite}", "95 %", "people / clusters"):
+        table.add_column(Text(head), justify="left" if not head else "right")
+    for name, label in LABELS.items():
+        if name in record.overall.metrics:
+            sign = UNIT_SIGNS.get(ALL_METRICS[name].unit, "")
+            table.add_row(f"{label} {sign} {ARROWS[ALL_METRICS[name].better]}".replace("  ", " "), *cells(record.overall, name))
+    table.add_section()
+    table.add_row(Text(f"{LABELS[PRIMARY]} ° by suite, condition", style="bold"))
+    for group in record.conditions:
+        table.add_row(Text(f"{group.suite}, {group.group}"), *cells(group, PRIMARY))
+    OUT.print(table, soft_wrap=False)
+
+
+@board.callback()
+def _board() -> None:
+    """Collect scores and build the leaderboard's tables and page."""
+
+
+@board.command("add")
+def add(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...", help="Records of `srgaze360 score`.")],
+    board_dir: Annotated[Path, typer.Option("--board", help="Folder of the board; made where absent.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result of the same predictor.")] = False,
+) -> None:
+    """Put score records on a board; those that must not stand beside the others are refused with the reasons.
+
+    Example: `srgaze360 board add random.json head-prior.json human.json --board board`
+    """
+    from rich.markup import escape
+
+    from leaderboard.board import add_record
+    from srgaze360.console import say
+
+    for result in results:
+        done = add_record(result, board_dir, replace=replace)
+        what = "is there already" if done.already_there else f"added as {done.path.name}"
+        old = f", replacing {', '.join(path.name for path in done.replaced)}" if done.replaced else ""
+        say(escape(f"{result}: {what}{old}"))
+    say(escape(f"Next: srgaze360 board build --board {board_dir} --out PAGES"))
+
+
+@board.command("build")
+def build(
+    board_dir: Annotated[Path, typer.Option("--board", help="Folder of the board.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the page, tables and plots to.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the ranking and the files as JSON on standard output.")] = False,
+) -> None:
+    """Make index.html, board.md, board.csv and plots from a board's records.
+
+    Example: `srgaze360 board build --board board --out pages`
+    """
+    from rich.markup import escape
+
+    from leaderboard.board import build_board
+    from srgaze360.console import print_json, say
+
+    built = build_board(board_dir, out)
+    if json:
+        print_json({"ranking": _ranking(built.tables), "files": [str(file) for file in built.files]})
+    else:
+        _print_ranking(built.tables)
+    say(escape(f"Written: {built.files[0]} and {len(built.files) - 1} more files in {out}"))
+
+
+def _ranking(tables: BoardTables) -> list[dict[str, Any]]:
+    first = tables.tables[0]
+    return [
+        {
+            "rank": int(line.rank) if line.rank else None,
+            "predictor": line.label,
+            **line.cells[0].group.metrics[line.cells[0].metric].model_dump(),
+        }
+        for line in first.lines
+    ]
+
+
+def _print_ranking(tables: BoardTables) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from leaderboard.tables import BLANK, READS_MARK
+    from srgaze360.console import OUT
+
+    facts = tables.facts
+    title = f"{facts['Dataset']}, {facts['Split']}, suite {facts['Ranking suite']}, {facts['Protocol']}"
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("#", "predictor", "angular distance °", "95 %", "people / clusters"):
+        table.add_column(head, justify="left" if head == "predictor" else "right")
+    for line in tables.tables[0].lines:
+        cell = line.cells[0]
+        interval = " to ".join(cell.interval) if cell.interval else ""
+        name = Text(line.label + (f" {READS_MARK}" if line.reads else ""), style="italic" if line.human else "")
+        table.add_row(line.rank or BLANK, name, cell.value or BLANK, interval, f"{line.people} / {line.clusters}")
+    OUT.print(table, soft_wrap=False)

@@ -1,0 +1,82 @@
+"""The board as one web page: self-contained HTML, no scripts, nothing fetched, light and dark.
+
+Conventions
+-----------
+Everything a predictor says of itself is text of a stranger: the template escapes it. Plots are inline SVG elements made by
+:mod:`leaderboard.plots`, the only markup that goes in unescaped. Numbers come written from :mod:`leaderboard.tables`; here is
+only what a page adds: the places of the interval bars, in per cent of a common scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from leaderboard.plots import Picture
+from leaderboard.scoring import PRIMARY
+from leaderboard.tables import ALL_METRICS, ARROWS, BLANK, LABELS, READS_MARK, BoardTables, Cell
+
+TICK_STEPS = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0)
+MOST_TICKS = 5
+
+
+class Scale(NamedTuple):
+    """Common scale of the bars: from 0 to ``end`` degrees, with ticks."""
+
+    end: float
+    ticks: list[float]
+
+    def percent(self, value: float) -> str:
+        """Place of a value on the scale, as CSS writes it."""
+        return f"{100.0 * value / self.end:.2f}%"
+
+
+class Bar(NamedTuple):
+    """Places of an interval bar: left end and length of the interval (empty if there is none), and the dot."""
+
+    left: str
+    length: str
+    dot: str
+
+
+def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
+    """The board as HTML."""
+    environment = Environment(
+        loader=PackageLoader("leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    scale = _scale([cell for cell in board.tables[0].cells if cell.metric == PRIMARY])
+    first = board.records[0]
+    context: dict[str, Any] = {
+        "board": board,
+        "first": first,
+        "resamples": ", ".join(sorted({f"{record.resamples:,}" for record in board.records})),
+        "seeds": ", ".join(sorted({str(record.seed) for record in board.records})),
+        "scale": scale,
+        "bar": lambda cell: _bar(cell, scale),
+        "primary": PRIMARY,
+        "blank": BLANK,
+        "mark": READS_MARK,
+        "metrics": [(label, ARROWS[ALL_METRICS[name].better], ALL_METRICS[name]) for name, label in LABELS.items()],
+        "pictures": [(picture, Markup(picture.svg)) for picture in pictures],  # noqa: S704 - drawn by us, text escaped there
+    }
+    return environment.get_template("board.html.j2").render(context)
+
+
+def _scale(cells: Sequence[Cell]) -> Scale:
+    ends = [end for cell in cells if cell.estimate for end in (cell.estimate.value, cell.estimate.high) if end is not None]
+    longest = max(ends, default=1.0)
+    step = next((step for step in TICK_STEPS if longest / step <= MOST_TICKS), TICK_STEPS[-1])
+    count = max(int(-(-longest // step)), 1)
+    return Scale(count * step, [step * index for index in range(count + 1)])
+
+
+def _bar(cell: Cell, scale: Scale) -> Bar | None:
+    """Bar of a cell, or None where it has no number."""
+    estimate = cell.estimate
+    if estimate is None or estimate.value is None:
+        return None
+    low, high = (estimate.value if end is None else end for end in (estimate.low, estimate.high))
+    return Bar(scale.percent(low), scale.percent(high - low), scale.percent(estimate.value))

@@ -1,0 +1,256 @@
+"""Plots of a board: error by condition, error against latitude, and the cumulative distribution of errors.
+
+Conventions
+-----------
+Angles in degrees. Bars are the intervals of the records. Sizes are those of a paper's text width (7 inches, 8 point type).
+Predictors keep their colour and marker in every plot: the palette of Okabe and Ito (2008), told apart by people with any kind
+of colour vision, with a marker shape beside it; annotators are a dashed line in the colour of the text. Figures are made
+without pyplot, so nothing global changes, and without dates, so the same records give the same files.
+
+Each plot is saved as PNG and as SVG with outlined type, and handed on as a second SVG for the page: real text, and the colours
+of ink and grid left to the page, so that it follows a dark background.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from leaderboard.records import Estimate, GroupScores, ScoreRecord
+from leaderboard.scoring import HUMAN, PRIMARY
+from leaderboard.tables import BoardTables, group_label
+from srgaze360.files import atomic_path
+
+INK = "#24292f"
+GRID = "#d0d5db"
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6d3b", "#7f7f7f")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
+WIDTH_IN = 7.0
+LEGEND_COLUMNS = 5
+DPI = 200
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 8.0,
+    "text.color": INK,
+    "text.parse_math": False,  # a predictor's name is not a formula
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.titlesize": 8.0,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "svg.hashsalt": "srgaze360",
+}
+
+
+class Series(NamedTuple):
+    """How a predictor is drawn, and its record."""
+
+    record: ScoreRecord
+    label: str
+    colour: str
+    marker: str
+    human: bool
+
+    @property
+    def point_style(self) -> dict[str, Any]:
+        """Arguments of matplotlib for its points."""
+        return {"color": self.colour, "marker": self.marker, "markersize": 4.0}
+
+    @property
+    def line(self) -> Literal["-", "--"]:
+        """Style of the line."""
+        return "--" if self.human else "-"
+
+
+class Picture(NamedTuple):
+    """A saved plot: its files, its title, what it shows, and an SVG element to put into a page."""
+
+    files: list[Path]
+    title: str
+    caption: str
+    svg: str
+
+
+def series(records: Sequence[ScoreRecord]) -> list[Series]:
+    """Give every record its colour and marker, by its place."""
+    drawn = []
+    place = 0
+    for record in records:
+        human = record.kind == HUMAN
+        colour = INK if human else PALETTE[place % len(PALETTE)]
+        # past the palette's end, colours return with other markers
+        marker = "o" if human else MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]
+        drawn.append(Series(record, _label(record.predictor.name), colour, marker, human))
+        place += not human
+    return drawn
+
+
+def _label(name: str) -> str:
+    """A predictor's name as one line of text, not too long."""
+    text = " ".join(name.split())
+    return text if len(text) <= 32 else text[:31] + "…"
+
+
+def _with_interval(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
+    """Values (k,) and the lengths (2, k) of their bars, NaN where there is none."""
+    value, low, high = (
+        np.array([getattr(e, name) if getattr(e, name) is not None else np.nan for e in estimates], dtype=np.float64)
+        for name in ("value", "low", "high")
+    )
+    return value, np.stack([value - low, high - value])
+
+
+def _legend(figure: Figure, drawn: Sequence[Series], *, lines: bool) -> None:
+    handles = [mpl.lines.Line2D([], [], linestyle=s.line if lines else "none", **s.point_style) for s in drawn]
+    rows = -(-len(drawn) // LEGEND_COLUMNS)
+    columns = -(-len(drawn) // rows)
+    figure.legend(
+        handles, [s.label for s in drawn], loc="outside upper left", ncols=columns, handletextpad=0.5, columnspacing=1.4
+    )
+
+
+def conditions_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) -> Figure:
+    """Dots with intervals: mean angular distance of each predictor under each condition, suites apart."""
+    groups = drawn[0].record.conditions
+    suites: dict[str, list[GroupScores]] = {}
+    for group in groups:
+        suites.setdefault(group.suite, []).append(group)
+    pitch = 0.09 * len(drawn) + 0.12
+    figure = Figure(figsize=(WIDTH_IN, 0.9 + pitch * len(groups) + 0.22 * len(suites)), layout="constrained")
+    panels = figure.subplots(
+        len(suites), 1, sharex=True, squeeze=False, height_ratios=[len(members) + 0.35 for members in suites.values()]
+    )[:, 0]
+    offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * (0.09 / pitch)
+    for axes, (suite, members) in zip(panels, suites.items(), strict=True):
+        for one, offset in zip(drawn, offsets, strict=True):
+            found = {(g.suite, g.group): g.metrics[PRIMARY] for g in one.record.conditions}
+            places = [(y, found[(g.suite, g.group)]) for y, g in enumerate(members) if (g.suite, g.group) in found]
+            value, bars = _with_interval([estimate for _, estimate in places])
+            axes.errorbar(
+                value, [y + offset for y, _ in places], xerr=bars, linestyle="none", elinewidth=1.3, **one.point_style
+            )
+        axes.set_yticks(range(len(members)), [_label(g.group) for g in members])
+        axes.set_ylim(len(members) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.set_title(_label(suite), loc="left", pad=3.0)
+    _from_zero(panels[0])
+    panels[-1].set_xlabel("mean angular distance (degrees)")
+    _legend(figure, drawn, lines=False)
+    return figure
+
+
+def latitude_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) -> Figure:
+    """Mean angular distance of each predictor in each band of the target's absolute latitude."""
+    bands = [g for g in drawn[0].record.breakdowns if g.by == "target_latitude"]
+    figure = Figure(figsize=(WIDTH_IN, 3.0), layout="constrained")
+    axes = figure.subplots()
+    offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * min(0.06, 0.5 / len(drawn))
+    for one, offset in zip(drawn, offsets, strict=True):
+        found = {g.group: g.metrics[PRIMARY] for g in one.record.breakdowns if g.by == "target_latitude"}
+        places = [(place, found[band.group]) for place, band in enumerate(bands) if band.group in found]
+        value, errors = _with_interval([estimate for _, estimate in places])
+        x = [place + offset for place, _ in places]
+        axes.errorbar(x, value, yerr=errors, linestyle=one.line, linewidth=1.0, elinewidth=1.3, **one.point_style)
+    counts = [band.metrics[PRIMARY].people for band in bands]
+    names = [group_label(band.group) for band in bands]
+    axes.set_xticks(range(len(bands)), [f"{name}\nn = {n}" for name, n in zip(names, counts, strict=True)])
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+    axes.set_xlim(-0.5, len(bands) - 0.5)
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel("absolute latitude of the target")
+    axes.set_ylabel("mean angular distance (degrees)")
+    _legend(figure, drawn, lines=True)
+    return figure
+
+
+def cumulative_figure(drawn: Sequence[Series], samples: Mapping[str, pd.DataFrame]) -> Figure:
+    """Share of people whose angular distance is at most x, on the ranking suite."""
+    figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
+    axes = figure.subplots()
+    grid = np.linspace(0.0, 180.0, 361)
+    for place, one in enumerate(drawn):
+        table = samples[one.record.predictor.name]
+        errors = np.sort(table.loc[table["suite"] == one.record.ranking_suite, PRIMARY].dropna().to_numpy(dtype=np.float64))
+        share = np.searchsorted(errors, grid, side="right") / max(len(errors), 1)
+        # markers every 30 degrees, moved a little from predictor to predictor
+        axes.plot(grid, share, linestyle=one.line, linewidth=1.4, markevery=(30 + 6 * (place % 10), 60), **one.point_style)
+    axes.set_xlim(0.0, 180.0)
+    axes.set_ylim(0.0, 1.01)
+    axes.set_xticks(range(0, 181, 30))
+    axes.set_xlabel("angular distance to the consensus (degrees)")
+    axes.set_ylabel("share of people at or below")
+    _legend(figure, drawn, lines=True)
+    return figure
+
+
+def _from_zero(axes: Axes) -> None:
+    axes.set_xlim(left=0.0, right=max(axes.get_xlim()[1], 1.0))
+
+
+class _Plot(NamedTuple):
+    title: str
+    caption: str
+    draw: Callable[[Sequence[Series], Mapping[str, pd.DataFrame]], Figure]
+
+
+PLOTS: dict[str, _Plot] = {
+    "conditions": _Plot(
+        "Error by condition", "Means with their intervals; conditions of a suite show the same photos.", conditions_figure
+    ),
+    "latitude": _Plot("Error against latitude", "Means with their intervals, ranking suite.", latitude_figure),
+    "cumulative": _Plot(
+        "Cumulative distribution of errors", "People of the ranking suite; further up and left is better.", cumulative_figure
+    ),
+}
+
+
+def save_plots(board: BoardTables, samples: Mapping[str, pd.DataFrame], folder: Path) -> list[Picture]:
+    """Draw every plot of a board into ``folder`` as PNG and SVG; ``samples`` are per-person errors by predictor name."""
+    pictures = []
+    with mpl.rc_context(STYLE):
+        drawn = series(board.records)
+        for name, plot in PLOTS.items():
+            figure = plot.draw(drawn, samples)
+            files = [folder / f"{name}.png", folder / f"{name}.svg"]
+            for file in files:
+                with atomic_path(file) as temporary:
+                    figure.savefig(temporary, dpi=DPI, metadata={"Date": None} if file.suffix == ".svg" else None)
+            pictures.append(Picture(files, plot.title, plot.caption, _for_page(figure, name, plot.title)))
+    return pictures
+
+
+def _for_page(figure: Figure, name: str, title: str) -> str:
+    """The figure as an SVG element for a page: text as text, ink and grid in the page's colours, ids of its own."""
+    stream = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(
+            stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # would apply to the whole page
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", svg, count=1)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # plots on one page must not share ids
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    return svg.replace(INK, "currentColor").replace(GRID, "var(--rule)")

@@ -1,0 +1,311 @@
+"""Scoring a submission: metrics per person, then means with intervals, overall and by group.
+
+Conventions
+-----------
+Ranking suite
+    The suites of a split show the same photos under different conditions. Pooling them would count a photo many times over
+    and make the overall number depend on how many suites there are. Overall numbers and breakdowns are therefore those of one
+    suite: ``mixed``, which is stratified over all axes; where it is absent ``canonical``, else the first by name. Every suite
+    and condition is reported beside it.
+Intervals
+    95 % (BCa) from a bootstrap over ``cluster_id``. Every group starts from the same stream of random numbers, so groups of the
+    same photos are resampled alike. Metrics over the set (average precision) have no interval.
+Small groups
+    A metric over fewer than :data:`MINIMUM_PEOPLE` people shows how many they are and no number.
+Human
+    The word ``human`` in the place of a file scores the annotators: each annotation is taken in turn as a prediction of the
+    others, so it is compared with one annotation less than a predictor is. ``./human`` is a file of that name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from leaderboard.records import Estimate, GroupScores, ScoreRecord, samples_digest, write_record
+from leaderboard.submissions import checked
+from srgaze360.bootstrap import cluster_bootstrap
+from srgaze360.console import Advance, silent
+from srgaze360.dataset import Dataset
+from srgaze360.errors import InputError, suggestion
+from srgaze360.files import digest, generator
+from srgaze360.predictions import PredictorCard
+from srgaze360.predictors import dataset_key
+from srgaze360.protocols import breakdown, spherical
+from srgaze360.sphere import BoolArray, FloatArray
+from srgaze360.versions import code_revision, environment
+
+HUMAN = "human"
+PROTOCOLS = {"spherical": spherical}
+PRIMARY = "angular_distance_deg"
+PRIMARY_RAD = "angular_distance_rad"
+RANKING_SUITES = ("mixed", "canonical")
+MINIMUM_PEOPLE = 10
+CONFIDENCE = 0.95
+_CHUNK = 512  # people scored between two reports of progress
+
+
+class Breakdown(NamedTuple):
+    """A way to group people: its title in tables, and the order of its groups (by name if None)."""
+
+    title: str
+    order: tuple[str, ...] | None
+
+
+BREAKDOWNS: dict[str, Breakdown] = {
+    "head_view": Breakdown("Target and the 90° view centred on the head", (breakdown.INSIDE_VIEW, breakdown.OUTSIDE_VIEW)),
+    "head_target_arc": Breakdown("Arc from head to target", breakdown.band_names(breakdown.ARC_BANDS)),
+    "target_latitude": Breakdown("Absolute latitude of the target", breakdown.band_names(breakdown.LATITUDE_BANDS)),
+    "head_radius": Breakdown("Angular radius of the head", breakdown.band_names(breakdown.HEAD_RADIUS_BANDS)),
+    "face": Breakdown("Side of the face that is seen", None),
+}
+
+
+class Scored(NamedTuple):
+    """What is scored: whose predictions, from which file, on which rows; per person each metric; the in-frame scores."""
+
+    card: PredictorCard
+    file_digest: str
+    rows: Dataset
+    metrics: dict[str, FloatArray]
+    in_frame_score: FloatArray | None
+    notes: list[str]
+
+
+def score_file(
+    file: str | Path,
+    data: Dataset,
+    split: str,
+    out: Path,
+    *,
+    suite: str | None = None,
+    protocol: str = "spherical",
+    resamples: int = 2000,
+    seed: int = 0,
+    advance: Advance = silent,
+) -> ScoreRecord:
+    """Score a predictions file, or the annotators themselves, and write the record.
+
+    Parameters
+    ----------
+    file
+        A predictions file, or the word ``human``.
+    data
+        The whole dataset.
+    split, suite
+        What to score; all suites of the split by default, which is what a board needs.
+    out
+        ``RESULT.json``; the per-person errors go to ``RESULT.samples.parquet`` beside it.
+    protocol
+        Metric protocol.
+    resamples, seed
+        Bootstrap replicates, and the seed that they are a function of.
+    advance
+        Called with the number of people scored since the last call.
+
+    Raises
+    ------
+    CheckFailed
+        The submission has faults; all are listed.
+    InputError
+        The file cannot be read; split, suite or protocol is unknown; nobody has two annotations (``human``).
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"Unknown protocol {protocol!r}. {suggestion(protocol, list(PROTOCOLS))}")
+    if out.suffix != ".json":
+        raise InputError(f"Expected a name that ends in .json for the record of a score, found {out.name}. Rename it.")
+    started = time.perf_counter()
+    human = str(file) == HUMAN
+    if human:
+        scored = _score_human(data.select(split=split, suite=suite), advance)
+    else:
+        scored = _score_predictions(Path(file), data, split, suite, advance)
+    rows = scored.rows
+    samples = rows.annotations[["sample_id", "cluster_id", "suite", "condition"]].assign(**scored.metrics)
+    ranking = ranking_suite(rows)
+    groups = list(_groups(rows, ranking))
+    by_name = {name: [_group_scores(scored, g, resamples, seed) for g in groups if g.kind == name] for name in _KINDS}
+    record = ScoreRecord(
+        kind="human" if human else "predictions",
+        protocol=protocol,
+        protocol_version=PROTOCOLS[protocol].VERSION,
+        dataset=dataset_key(data),
+        split=split,
+        suite=suite,
+        ranking_suite=ranking,
+        predictor=scored.card,
+        predictions_digest=scored.file_digest,
+        samples_digest=samples_digest(samples),
+        people=len(rows),
+        clusters=_clusters(rows.annotations),
+        split_people=len(data.select(split=split)),
+        overall=by_name["overall"][0],
+        suites=by_name["suite"],
+        conditions=by_name["condition"],
+        breakdowns=by_name["breakdown"],
+        resamples=resamples,
+        confidence=CONFIDENCE,
+        seed=seed,
+        minimum_people=MINIMUM_PEOPLE,
+        notes=scored.notes,
+        versions=environment(),
+        revision=code_revision(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        wall_s=round(time.perf_counter() - started, 3),
+    )
+    write_record(out, record, samples)
+    return record
+
+
+def ranking_suite(rows: Dataset) -> str:
+    """The suite whose numbers rank: ``mixed``, else ``canonical``, else the first by name."""
+    return next((suite for suite in RANKING_SUITES if suite in rows.suites), rows.suites[0])
+
+
+# --- per person -------------------------------------------------------------------------------------------------------
+
+
+def _slices(count: int) -> Iterator[slice]:
+    for start in range(0, count, _CHUNK):
+        yield slice(start, min(start + _CHUNK, count))
+
+
+def _score_predictions(path: Path, data: Dataset, split: str, suite: str | None, advance: Advance) -> Scored:
+    submission = checked(path, data, split, suite)
+    predictions, rows = submission.predictions, submission.data
+    truth, directions = rows.truth(), predictions.directions
+    parts = []
+    for part in _slices(len(rows)):
+        maps = None if predictions.heatmaps is None else predictions.heatmaps[part]
+        scores = spherical.evaluate(directions[part], truth.points[part], truth.weights[part], heatmaps=maps)
+        parts.append(scores.per_sample)
+        advance(part.stop - part.start)
+    in_frame = predictions.table.get("in_frame_score")
+    card = predictions.header.predictor
+    return Scored(
+        card,
+        submission.file_digest,
+        rows,
+        _joined(parts),
+        None if in_frame is None else in_frame.to_numpy(dtype=np.float64),
+        submission.notes,
+    )
+
+
+def _score_human(rows: Dataset, advance: Advance) -> Scored:
+    truth = rows.truth()
+    parts = []
+    for part in _slices(len(rows)):
+        parts.append(spherical.leave_one_out_human(truth.points[part], truth.weights[part]))
+        advance(part.stop - part.start)
+    metrics = _joined(parts)
+    several = int(np.count_nonzero(~np.isnan(metrics[PRIMARY])))
+    if not several:
+        raise InputError(
+            f"Expected people with two or more annotations in {rows.root}, to score each annotation against the others, found "
+            "none. This dataset cannot have a human row."
+        )
+    card = PredictorCard(
+        name=HUMAN,
+        summary="Annotators: each annotation in turn predicts the others; mean over the annotations of a person.",
+        source="the annotations of the dataset",
+    )
+    note = (
+        f"Human row: {several} of {len(rows)} people have two or more annotations. The consensus is that of the others, so it "
+        "rests on one annotation less than for predictors."
+    )
+    return Scored(card, digest([HUMAN, rows.info.label_digest]), rows, metrics, None, [note])
+
+
+def _joined(parts: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+# --- by group ---------------------------------------------------------------------------------------------------------
+
+_KINDS = ("overall", "suite", "condition", "breakdown")
+
+
+class _Group(NamedTuple):
+    """People who are scored together. ``kind`` is one of :data:`_KINDS`, ``by`` names the grouping, ``chosen`` is (n,)."""
+
+    kind: str
+    by: str
+    suite: str
+    name: str
+    chosen: BoolArray
+
+
+def _groups(rows: Dataset, ranking: str) -> Iterator[_Group]:
+    """Every group that is reported: the ranking suite, suites, conditions, and breakdowns of the ranking suite."""
+    table = rows.annotations
+    in_suite = {suite: (table["suite"] == suite).to_numpy() for suite in rows.suites}
+    yield _Group("overall", "overall", ranking, "overall", in_suite[ranking])
+    for suite in rows.suites:
+        yield _Group("suite", "suite", suite, suite, in_suite[suite])
+    for suite, condition in sorted(rows.conditions, key=lambda pair: _recipe_order(rows, *pair)):
+        yield _Group("condition", "condition", suite, condition, in_suite[suite] & (table["condition"] == condition).to_numpy())
+    for by, labels in breakdown_labels(rows).items():
+        order = BREAKDOWNS[by].order
+        for name in sorted(set(labels)) if order is None else order:
+            yield _Group("breakdown", by, ranking, name, in_suite[ranking] & (labels == name))
+
+
+def _recipe_order(rows: Dataset, suite: str, condition: str) -> tuple[str, int, str]:
+    """Key that sorts conditions by suite and, within it, as the recipe lists them."""
+    listed = rows.info.suites.get(suite, [])
+    return suite, listed.index(condition) if condition in listed else len(listed), condition
+
+
+def breakdown_labels(rows: Dataset) -> dict[str, breakdown.Labels]:
+    """Group names (n,) of every breakdown that the dataset allows, in the order of :data:`BREAKDOWNS`.
+
+    Columns that a source provides (such as ``face``) are breakdowns where they are there. People whose target direction is
+    unknown are in no group of a breakdown by target: no metric of direction has a value for them.
+    """
+    found: Mapping[str, breakdown.Labels] = breakdown.groups(
+        rows.heads, np.radians(rows.annotations["head_radius_deg"].to_numpy(dtype=np.float64)), rows.gazes
+    )
+    columns = {
+        by: rows.annotations[by].fillna(breakdown.UNKNOWN).to_numpy(dtype=str) for by in BREAKDOWNS if by in rows.annotations
+    }
+    both = {**found, **columns}
+    return {by: both[by] for by in BREAKDOWNS if by in both}
+
+
+def _clusters(table: pd.DataFrame) -> int:
+    return int(table["cluster_id"].nunique())
+
+
+def _group_scores(scored: Scored, group: _Group, resamples: int, seed: int) -> GroupScores:
+    rows = scored.rows.annotations[group.chosen]
+    values = {name: column[group.chosen] for name, column in scored.metrics.items()}
+    rng = generator(seed, "bootstrap")
+    intervals = cluster_bootstrap(
+        values, rows["cluster_id"].to_numpy(dtype=str), rng, confidence=CONFIDENCE, n_resamples=resamples
+    )
+    metrics: dict[str, Estimate] = {}
+    for name, found in intervals.items():
+        metrics[name] = _estimate(found.estimate, found.low, found.high, found.n, found.clusters)
+        if name == PRIMARY:
+            value, low, high = np.radians(found[:3])
+            metrics[PRIMARY_RAD] = _estimate(value, low, high, found.n, found.clusters)
+    if scored.in_frame_score is not None and group.kind != "breakdown":
+        inside = rows["in_frame"].to_numpy(dtype=bool)
+        # where all targets are inside, or none, there is nothing to find and every order of scores gets the same number
+        value = spherical.in_frame_ap(inside, scored.in_frame_score[group.chosen]) if len(set(inside)) == 2 else np.nan
+        metrics["in_frame_ap"] = _estimate(value, np.nan, np.nan, len(rows), _clusters(rows))
+    return GroupScores(
+        by=group.by, suite=group.suite, group=group.name, people=len(rows), clusters=_clusters(rows), metrics=metrics
+    )
+
+
+def _estimate(value: float, low: float, high: float, people: int, clusters: int) -> Estimate:
+    shown = [None if people < MINIMUM_PEOPLE or np.isnan(number) else float(number) for number in (value, low, high)]
+    return Estimate(value=shown[0], low=shown[1], high=shown[2], people=people, clusters=clusters)
