@@ -18,6 +18,7 @@ from typing import Any
 
 from builders.images import UnreadableImage, read_image
 from builders.sources.base import Photo, ResolvedPerson, Source, SourceOptions, resolve_person
+from srgaze360.errors import first_ids
 
 SHOWN = 5
 
@@ -59,6 +60,24 @@ class SourceReport:
         """The report as plain JSON types."""
         plain = asdict(self)
         return plain | {name: list(plain[name]) for name in ("first_missing", "first_unreadable")} | {"complete": self.complete}
+
+    def to_text(self) -> str:
+        """The report as a few lines for people."""
+        lines = [f"{self.kind} in {self.root}" + ("" if self.images_opened else " (photos not opened; --images opens them)")]
+        for split, counts in sorted(self.splits.items()):
+            size = (
+                f"{counts.photos} photos, {counts.people} people ({counts.in_frame} in frame), {counts.annotations} annotations"
+            )
+            lines.append(f"  {split:<6} {size}")
+        for what, number, first in (
+            ("missing photos", self.missing, self.first_missing),
+            ("unreadable photos", self.unreadable, self.first_unreadable),
+        ):
+            lines.append(f"  {what}: {number}" + (f" ({first_ids(first)})" if number else ""))
+        for what, kinds in (("repaired", self.repaired), ("rejected", self.rejected)):
+            lines.append(f"  {what}: {sum(kinds.values())}")
+            lines += [f"    {number:6d}  {kind}" for kind, number in sorted(kinds.items(), key=lambda item: -item[1])]
+        return "\n".join(lines)
 
 
 def check_source(

@@ -1,0 +1,83 @@
+"""Recipes: shipped ones are valid, settings and extension work, faults are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builders.recipe import Levels, Strata, load_recipe, recipe_names
+from srgaze360.errors import InputError
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_are_valid_and_named_after_their_file(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert load_recipe(name).digest() == recipe.digest()
+
+
+def test_demo_extends_suites_and_removes_two_of_them() -> None:
+    demo, suites = load_recipe("demo"), load_recipe("suites")
+    assert set(suites.suites) - set(demo.suites) == {"fov", "roll"}
+    assert demo.output.width == 1024
+    assert demo.suites["mixed"] == suites.suites["mixed"]
+
+
+def test_a_setting_changes_the_value_and_the_digest() -> None:
+    recipe = load_recipe("mixed", ["output.width=512", "suites.mixed.draw.fov_deg={strata: [[30, 40]]}"])
+    assert recipe.output.width == 512
+    assert recipe.suites["mixed"].draw["fov_deg"] == Strata(strata=((30.0, 40.0),))
+    assert recipe.digest() != load_recipe("mixed").digest()
+
+
+def test_a_varied_axis_overrides_the_base() -> None:
+    axes = load_recipe("suites").axes("latitude")
+    assert axes["latitude_deg"] == Levels(levels=(-60.0, -30.0, 0.0, 30.0, 60.0))
+    assert axes["fov_deg"] == 60.0
+    assert axes["longitude_deg"] == "clear"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("output.widht=3", r"unknown key 'output.widht'. Did you mean 'width'\?"),
+        ("suites.mixed.draw.fov_degs=3", r"suite mixed: unknown axis 'fov_degs'. Did you mean 'fov_deg'\?"),
+        ("suites.mixed.draw.lens=barel", r"lens cannot be 'barel'. Did you mean 'barrel'\?"),
+        ("suites.mixed.draw.lens=3", "lens must be a name, found 3"),
+        ("base.fov_deg=400", r"fov_deg must lie in \[1, 359\], found 400"),
+        ("base.background=grean", "background cannot be 'grean'"),
+        ("output.width=77", "output.width: Input should be a multiple of 2"),
+        ("suites.seam.draw.longitude_deg=sea", "longitude_deg cannot be 'sea'"),
+        ("suites.seam={draw: {longitude_deg: seam, tilt_yaw_deg: 5}}", "solved for an upright sphere"),
+        ("suites.roll={vary: {roll_deg: [0]}, draw: {roll_deg: 1}}", "roll_deg is both drawn and varied"),
+        ("base.fov_deg={strata: [[80, 40]]}", "ends before it starts"),
+        ("output", "Expected --set in the form a.b=c, found 'output'"),
+        ("output.width.x=3", "'width' is a single value"),
+        ("output.width=[", "Expected YAML after ="),
+    ],
+)
+def test_faults_are_named(setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_recipe("suites", [setting])
+
+
+def test_unknown_recipes_get_a_suggestion() -> None:
+    with pytest.raises(InputError, match="found 'mixd'. Did you mean 'mixed'"):
+        load_recipe("mixd")
+
+
+def test_own_files_can_extend_but_not_in_a_circle(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: mixed\nname: lab\nseed: 7\n")
+    assert load_recipe(str(own)).seed == 7
+    own.write_text(f"extends: {own}\n")
+    with pytest.raises(InputError, match="extends itself"):
+        load_recipe(str(own))
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "Expected YAML"), ("- 1", "Expected a mapping at the top")])
+def test_files_that_are_no_recipes(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_recipe(str(tmp_path / "bad.yaml"))
