@@ -19,7 +19,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print JSON on stan
     from srgaze360.console import OUT, print_json
     from srgaze360.errors import EnvironmentProblem, SRGaze360Error
     from srgaze360.registry import Registry
-    from srgaze360.reproject import SAMPLER_ID, check_sampler
+    from srgaze360.sampler import SAMPLER_ID, check_sampler
     from srgaze360.versions import code_revision, environment
 
     report: dict[str, object] = dict(environment())

@@ -1,0 +1,161 @@
+"""``srgaze360 demo``: the whole journey on embedded data, through the same functions as the commands it names.
+
+Photos of procedural scenes are rendered in the GazeFollow layout, put on spheres, and travel on as real data would: priors are
+fitted on the train split, every predictor is run on the test split, scored, and ranked on a board.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srgaze360.errors import InputError
+
+if TYPE_CHECKING:
+    from leaderboard.records import ScoreRecord
+
+MARKER = ".srgaze360-demo"
+SEED = 360
+TRAINED = ("latitude-prior", "head-prior")
+UNTRAINED = ("random", "centre", "region-chance")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes; an earlier demo there is replaced.")] = Path(
+        "demo-out"
+    ),
+    photos: Annotated[int, typer.Option(min=20, max=5000, help="Procedural photos, train and test together.")] = 300,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.", show_default="the cores of this machine")] = (
+        os.cpu_count() or 1
+    ),
+) -> None:
+    """Go the whole way on embedded data: photos, dataset, predictors, scores, board, pictures. Minutes, no download."""
+    from srgaze360.console import say
+
+    _clear(out)
+    started = time.monotonic()
+    _make_sources(out, photos, workers)
+    _build(out, workers)
+    records = _compare(out)
+    _show(out)
+    for line in _summary(out, records, time.monotonic() - started):
+        say(line)
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo from ``out``; refuse to touch anything else."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / MARKER).is_file():
+            raise InputError(
+                f"Expected --out {out} to be new, empty, or an earlier demo, found other files. Give another folder."
+            )
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARKER).touch()
+
+
+@contextmanager
+def _step(command: str, label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Announce the command a user would type for this step, and show its progress."""
+    from rich.markup import escape
+
+    from srgaze360.console import progress, say
+
+    say(f"[bold]$ srgaze360 {escape(command)}[/bold]")
+    with progress(f"  {label}", total) as advance:
+        yield advance
+
+
+def _make_sources(out: Path, photos: int, workers: int) -> None:
+    from builders.procedural import write_gazefollow_folder
+    from builders.procedural.rooms import BACKGROUNDS, write_background_panoramas
+    from srgaze360.console import progress
+
+    with _step(
+        f"sources procedural --out {out / 'photos'} --photos {photos} --seed {SEED}", "rendering photos", photos
+    ) as advance:
+        write_gazefollow_folder(out / "photos", photos, SEED, workers=workers, progress=advance)
+    with progress("  rendering empty rooms", BACKGROUNDS) as advance:
+        write_background_panoramas(out / "panoramas", BACKGROUNDS, SEED, workers=workers, progress=advance)
+
+
+def _build(out: Path, workers: int) -> None:
+    from builders.commands import open_sources
+    from builders.pipeline import build, plan_build
+    from builders.recipe import load_recipe
+
+    recipe = load_recipe("demo")
+    pairs = [f"procedural={out / 'photos'}", f"panoramas={out / 'panoramas'}"]
+    gaze, background = open_sources(pairs, recipe.sources)
+    plan = plan_build(recipe, gaze, background)
+    command = f"build demo --source {pairs[0]} --source {pairs[1]} --out {out / 'dataset'}"
+    with _step(command, "building", len(plan.tasks)) as advance:
+        build(plan, recipe, gaze, background, out / "dataset", workers=workers, advance=advance)
+
+
+def _compare(out: Path) -> list[ScoreRecord]:
+    """Train, predict, score and collect every trivial predictor, and the annotators themselves."""
+    from baselines.training import train_predictor
+    from leaderboard.board import add_record, build_board
+    from leaderboard.predicting import predict_split
+    from leaderboard.scoring import score_file
+    from srgaze360.dataset import Dataset
+
+    data = Dataset.open(out / "dataset")
+    people = len(data.select(split="test"))
+    models = {name: str(out / "runs" / name) for name in TRAINED} | {name: name for name in UNTRAINED}
+    for name in TRAINED:
+        with _step(f"train {name} --data {out / 'dataset'} --out {models[name]}", "training", 1) as advance:
+            train_predictor(name, data, Path(models[name]), seed=SEED)
+            advance(1)
+    records = []
+    for name in (*models, "human"):
+        result = out / "results" / f"{name}.json"
+        file = out / "predictions" / f"{name}.parquet"
+        if name in models:
+            with _step(f"predict {models[name]} --data {out / 'dataset'} --out {file}", "predicting", people) as advance:
+                predict_split(models[name], data, "test", file, seed=SEED, advance=advance)
+        with _step(
+            f"score {file if name in models else name} --data {out / 'dataset'} --out {result}", "scoring", people
+        ) as advance:
+            records.append(score_file(file if name in models else name, data, "test", result, seed=SEED, advance=advance))
+        add_record(result, out / "records")
+    with _step(f"board build --board {out / 'records'} --out {out / 'board'}", "drawing the board", 1) as advance:
+        build_board(out / "records", out / "board")
+        advance(1)
+    return records
+
+
+def _show(out: Path) -> None:
+    from builders.preview import preview
+    from srgaze360.dataset import Dataset
+
+    with _step(f"preview {out / 'dataset'} --out {out / 'preview.png'}", "drawing the contact sheet", 1) as advance:
+        preview(Dataset.open(out / "dataset").select(split="test"), out / "preview.png", count=10, seed=SEED)
+        advance(1)
+
+
+def _summary(out: Path, records: list[ScoreRecord], seconds: float) -> Iterator[str]:
+    """What was made, where, what to look at, and what it means."""
+    from srgaze360.dataset import read_info
+
+    info = read_info(out / "dataset")
+    panoramas = sum(split.panoramas for split in info.splits.values())
+    people = sum(split.people for split in info.splits.values())
+    yield ""
+    yield f"[bold green]Done in {seconds:.0f} s.[/bold green] Nothing was downloaded; every number above was computed here."
+    yield f"  {panoramas} panoramas with {people} labelled people, in {len(info.suites)} suites"
+    yield f"  {len(records)} rows on the board: {', '.join(record.predictor.name for record in records)}"
+    yield "Look at:"
+    yield f"  {out / 'board' / 'index.html'}   the leaderboard, in a browser"
+    yield f"  {out / 'preview.png'}   what a sample looks like in each condition"
+    yield f"  {out / 'board' / 'plots'}   error by condition, by latitude, and its distribution"
+    yield f"  {out / 'dataset' / 'README.md'}   the card of the dataset"
+    yield "These predictors are trivial on purpose: they are what any real method has to beat."
