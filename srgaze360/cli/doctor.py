@@ -62,4 +62,4 @@ def _gpu() -> str:
         import torch
     except ImportError:
         return "not looked for: torch is not installed (nothing here needs it yet)"
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else f"none (torch {torch.__version__})"
+    return str(torch.cuda.get_device_name(0)) if torch.cuda.is_available() else f"none (torch {torch.__version__})"
