@@ -232,8 +232,10 @@ def verify(
     from builders.verify import read_manifest
     from builders.verify import verify as run_verify
     from srgaze360.console import OUT, print_json, progress
+    from srgaze360.dataset import read_info
     from srgaze360.errors import CheckFailed
 
+    read_info(folder)  # first: a folder that is no dataset has no manifest either
     with progress("verifying", len(read_manifest(folder))) as advance:
         findings = run_verify(folder, pixels=pixels, advance=advance)
     if json:
