@@ -16,12 +16,14 @@ import cv2
 import numpy as np
 import pytest
 from photos import write_gazefollow, write_panoramas, write_photo
+from scipy.spatial.transform import Rotation
 
 from builders.commands import open_sources
 from builders.pipeline import BuildReport, build, plan_build
 from builders.recipe import load_recipe
 from builders.verify import verify
 from srgaze360 import sphere
+from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
 
@@ -85,6 +87,7 @@ def test_labels_and_flags_of_every_row_are_consistent(tmp_path: Path) -> None:
     run_build(tmp_path / "out", f"gazefollow={tmp_path / 'gf'}")
     data = Dataset.open(tmp_path / "out")
     sizes = {item.path: item.size for item in planted}
+    gazes = {item.path: item.gaze for item in planted}
     for sample in data.samples():
         row = sample.row
         seam = bool(sphere.arc_crosses_seam(sample.head, sample.gaze))
@@ -95,8 +98,17 @@ def test_labels_and_flags_of_every_row_are_consistent(tmp_path: Path) -> None:
         u0, v0, u1, v1 = sample.head_box
         assert v0 < v < v1
         assert any(u0 < turn < u1 for turn in (u, u + 1.0))
-        assert row["hfov_deg"] == pytest.approx(row["hfov_deg"], abs=0)
         width, height = sizes[row["source_image"]]
+        # the columns say how the photo lies: scipy and the stored camera bring the source's own label to the same place
+        camera = Camera.from_dict(json.loads(row["camera"]))
+        assert (camera.lens, list(camera.params)) == (row["lens"], list(row["lens_params"]))
+        assert np.degrees(camera.hfov) == pytest.approx(row["hfov_deg"], abs=1e-9)
+        ray = camera.rays(np.array(gazes[row["source_image"]]) * (width, height)).directions
+        own, tilt = (
+            Rotation.from_euler("YXZ", [row[f"{name}_deg"] for name in names], degrees=True)
+            for names in (("yaw", "pitch", "roll"), ("tilt_yaw", "tilt_pitch", "tilt_roll"))
+        )
+        np.testing.assert_allclose(tilt.apply(own.apply(ray)), sample.gaze, atol=1e-9)
         if row["suite"] == "fov" and width >= height:
             assert row["hfov_deg"] == pytest.approx(float(row["condition"].removeprefix("fov=")), abs=1e-9)
         # 180 degrees of longitude over half the panorama's pixels, against the focal length of a pinhole

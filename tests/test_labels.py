@@ -35,6 +35,35 @@ def test_directions_are_those_of_the_camera() -> None:
     assert found.head_radius == pytest.approx(np.arctan(20.0 / 320.0))
 
 
+def test_the_consensus_is_the_mean_of_every_annotation() -> None:
+    points = ((100.0, 200.0), (140.0, 220.0), (180.0, 260.0))
+    person = Person("p", "row", (300, 220, 340, 260), "pixel", points, "pixel", in_frame=True, annotators=("a", "b", "c"))
+    found = lift(ResolvedPerson(person, person.head_box, points, ()), CAMERA)
+    rays = np.array([[(x - 320.0) / 320.0, (y - 240.0) / 320.0, 1.0] for x, y in points])
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.gaze, rays, atol=1e-15)
+    np.testing.assert_allclose(found.consensus, rays.sum(axis=0) / np.linalg.norm(rays.sum(axis=0)), atol=1e-15)
+    assert found.annotators == ("a", "b", "c")
+
+
+def test_poses_are_absolute() -> None:
+    """Signs of all six angles, by where the axes of the camera end up: a consistent error would hide from every round trip."""
+
+    def turned(axis: tuple[float, float, float], **angles: float) -> sphere.FloatArray:
+        rest = {"latitude_deg": 0.0, "longitude_deg": 0.0, "roll_deg": 0.0, **UPRIGHT}
+        return solve_pose({**rest, **angles}, CAMERA, [], 0.0).rotation @ np.array(axis)
+
+    ahead, right, down = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+    np.testing.assert_allclose(turned(ahead, longitude_deg=90.0), right, atol=1e-15)  # the axis looks right
+    np.testing.assert_allclose(turned(down, latitude_deg=90.0), ahead, atol=1e-15)  # looking up, the feet are ahead
+    np.testing.assert_allclose(turned(right, roll_deg=90.0), down, atol=1e-15)  # clockwise: the right side goes down
+    np.testing.assert_allclose(turned(ahead, tilt_yaw_deg=90.0), right, atol=1e-15)
+    np.testing.assert_allclose(turned(down, tilt_pitch_deg=90.0), ahead, atol=1e-15)
+    np.testing.assert_allclose(turned(right, tilt_roll_deg=90.0), down, atol=1e-15)
+    lon, lat = np.degrees(sphere.lonlat_from_direction(turned(ahead, longitude_deg=40.0, latitude_deg=-30.0, roll_deg=77.0)))
+    assert (float(lon), float(lat)) == pytest.approx((40.0, -30.0))
+
+
 def test_labels_beyond_the_fold_have_no_direction() -> None:
     folded = Camera("brown-conrady", 640, 480, 320.0, 320.0, 320.0, 240.0, (-0.3, 0, 0, 0, 0, 0, 0, 0))
     with pytest.raises(NoLabelError, match="head box reaches beyond"):
