@@ -198,8 +198,11 @@ def test_killed_and_resumed_builds_are_the_same(tmp_path: Path) -> None:
     if not (out / "dataset.yaml").exists():
         with pytest.raises(InputError, match="has no dataset.yaml.*the same build command resumes it"):
             Dataset.open(out)
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+    report = json.loads(finished.stdout)
+    assert report["kept"] > 32 * (done - 1)  # what was done is not done again; the last shard is a short one
+    assert report["made"] + report["kept"] == whole.made
     info = Dataset.open(out).info
     assert (info.label_digest, info.pixel_digest) == (whole.info.label_digest, whole.info.pixel_digest)
     assert (out / "manifest.jsonl").read_bytes() == (tmp_path / "whole" / "manifest.jsonl").read_bytes()
