@@ -162,7 +162,8 @@ class Camera:
         directions = np.asarray(directions, dtype=np.float64) + 0.0  # -0.0 would put the poles at longitude 180 degrees
         directions = np.where(np.isfinite(directions).all(axis=-1, keepdims=True), directions, 0.0)  # no lens accepts 0
         plane = LENSES[self.lens].project(directions[..., 0], directions[..., 1], directions[..., 2], self.params)
-        x, y = self.fx * plane.u + self.cx, self.fy * plane.v + self.cy
+        with np.errstate(over="ignore"):  # a ray that grazes the image plane: its pixel is infinite, hence invalid
+            x, y = self.fx * plane.u + self.cx, self.fy * plane.v + self.cy
         if self.is_panorama:
             x = np.where(x >= self.width, 0.0, x)  # longitude pi, or one rounding error below it
         valid = np.asarray(plane.valid & np.isfinite(x) & np.isfinite(y))

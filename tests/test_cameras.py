@@ -506,3 +506,10 @@ def test_every_lens_says_where_its_formula_is_from():
         assert lens.name == name
         assert len(lens.source) > 20
         assert replace(lens).parameters == lens.parameters
+
+
+def test_rays_that_graze_the_image_plane_are_invalid_and_quiet() -> None:
+    camera = Camera.from_fov("pinhole", 640, 480, np.radians(60.0))
+    graze = np.array([[1.0, 0.0, 2e-310], [0.0, -1.0, 1e-306], [1.0, 0.0, 1e-300]])
+    projection = camera.project(graze)  # warnings are errors in these tests
+    np.testing.assert_array_equal(projection.valid, [False, False, True])
