@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +28,7 @@ from srgaze360.cameras import Camera
 from srgaze360.dataset import label_digest
 from srgaze360.errors import InputError
 from srgaze360.files import canonical_json, digest, digest_pixels, path_inside, write_bytes
-from srgaze360.images import encode_image
+from srgaze360.images import decode_rgb, encode_image
 from srgaze360.maps import minification
 from srgaze360.reproject import Patch, composite, photo_to_patch
 
@@ -90,7 +89,7 @@ def make_panorama(task: Task, job: Job) -> Made:
 
 def pixel_digest(content: bytes) -> str:
     """Digest of an encoded panorama as a reader sees it: decoded, RGB."""
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
+    pixels = decode_rgb(content)
     return "undecodable" if pixels is None else digest_pixels(pixels)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgaze360.errors import EnvironmentProblem, InputError
+from srgaze360.images import decode_rgb
 
 MAX_PIXELS = 200_000_000  # a 20000 x 10000 panorama: 600 MB decoded
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -89,12 +90,12 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     elif data.find(JPEG_END, header.end) < 0:
         raise UnreadableImage("photo is truncated (the JPEG has no end marker)")
     try:
-        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = decode_rgb(data)
     except cv2.error as error:
         raise UnreadableImage(f"photo cannot be decoded ({error.err})") from error
     if image is None or image.shape != (header.height, header.width, 3):
         raise UnreadableImage(f"photo cannot be decoded (damaged {header.format} data)")
-    return np.asarray(image, dtype=np.uint8)
+    return image
 
 
 def silence_opencv() -> None:

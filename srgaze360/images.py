@@ -15,6 +15,14 @@ from srgaze360.files import write_bytes
 UInt8Array = NDArray[np.uint8]
 
 
+def decode_rgb(content: bytes) -> UInt8Array | None:
+    """Decode a JPEG or PNG to RGB (H, W, 3), uint8, on its stored pixel grid; None where OpenCV refuses it."""
+    if not content:
+        return None
+    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if image is None else np.asarray(image, dtype=np.uint8)
+
+
 def read_panorama(path: Path) -> UInt8Array:
     """Read a panorama as RGB (H, W, 3), uint8.
 
@@ -24,21 +32,21 @@ def read_panorama(path: Path) -> UInt8Array:
         The file is missing, cannot be decoded, or is not twice as wide as high.
     """
     try:
-        encoded = np.fromfile(path, dtype=np.uint8)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(
             f"Expected a panorama at {path}, but there is no such file. Rebuild the dataset or check it."
         ) from None
-    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if encoded.size else None
+    image = decode_rgb(content)
     if image is None:
         raise InputError(
-            f"Expected a JPEG or PNG panorama at {path}, but its {encoded.size} bytes cannot be decoded. Build again."
+            f"Expected a JPEG or PNG panorama at {path}, but its {len(content)} bytes cannot be decoded. Build again."
         )
     if image.shape[1] != 2 * image.shape[0]:
         raise InputError(
             f"Expected a panorama twice as wide as high at {path}, found {image.shape[1]} x {image.shape[0]} pixels."
         )
-    return np.asarray(image, dtype=np.uint8)
+    return image
 
 
 def encode_image(rgb: NDArray[Any], suffix: str, quality: int = 95) -> bytes:
