@@ -133,7 +133,7 @@ def check_source(
             elif isinstance(found, str):
                 unreadable.append(f"{photo.image}: {found}")
             elif open_images:
-                resolved = [resolve_person(person, *found) for person in photo.people]
+                resolved = [resolve_person(photo, person, *found) for person in photo.people]
                 rejected.update(reason for reason in resolved if isinstance(reason, str))
                 people = [person for person in resolved if not isinstance(person, str)]
                 repaired.update(repair for person in people for repair in person.repairs[len(person.person.repairs) :])

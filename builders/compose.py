@@ -1,15 +1,16 @@
-"""One panorama: a photo placed on a sphere, its labels carried by the same camera as its pixels.
+"""One panorama: photos placed on a sphere, their labels carried by the same cameras as their pixels.
 
 Conventions
 -----------
-Photos and canvases are RGB, uint8. Whatever keeps a label from being used is returned as a rejection with a
-reason; nothing is raised for bad data, so one photo never stops a build.
+Photos and canvases are RGB, uint8. A panorama with people in it is a photo like any other, whose camera is equirectangular.
+Whatever keeps a label from being used is returned as a rejection with a reason; nothing is raised for bad data, so one photo
+never stops a build.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,30 +20,29 @@ from numpy.typing import NDArray
 
 from builders.backgrounds import blurred_extension, panorama_fill
 from builders.images import UnreadableImage, read_image
-from builders.labels import NoLabelError, PhotoLabels, Pose, lift, solve_pose
-from builders.plan import Task, unit_hash
+from builders.labels import NoLabelError, PhotoLabels, lift
+from builders.plan import Placement, Task, unit_hash
+from builders.pose import Pose, place_apart, solve_pose
 from builders.recipe import Recipe
+from builders.records import geometry, person_row
 from builders.sources.base import Rejected, ResolvedPerson, resolve_person
-from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import label_digest
 from srgaze360.errors import InputError
-from srgaze360.files import canonical_json, digest, digest_pixels, path_inside, write_bytes
+from srgaze360.files import digest, digest_pixels, path_inside, write_bytes
 from srgaze360.images import decode_rgb, encode_image
-from srgaze360.maps import minification
 from srgaze360.reproject import Patch, composite, photo_to_patch
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
-NEAR_POLE_DEG = 10.0
+PANORAMA_SHAPE = 0.01  # by which a panorama's width may differ from twice its height, relatively
 
 
 @dataclass(frozen=True)
 class Job:
-    """What every task of a build shares: the recipe, where the sources are, where the dataset goes."""
+    """What every task of a build shares: the recipe, where the sources are by kind, where the dataset goes."""
 
     recipe: Recipe
     roots: Mapping[str, Path]
-    background_root: Path | None
     out: Path
 
 
@@ -55,33 +55,50 @@ class Made:
     rejected: tuple[Rejected, ...]
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A photo that was read, with its camera and the labels that the camera could carry."""
+
+    placement: Placement
+    image: NDArray[np.uint8]
+    camera: Camera
+    labels: tuple[PhotoLabels, ...]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An opened photo at its place."""
+
+    opened: Opened
+    pose: Pose
+    patch: Patch
+
+
+class Unusable(Exception):
+    """A photo that cannot be on this sphere; ``conditional`` if it might be on another."""
+
+    def __init__(self, reason: str, *, conditional: bool) -> None:
+        super().__init__(reason)
+        self.conditional = conditional
+
+
 def make_panorama(task: Task, job: Job) -> Made:
     """Carry out a task: write the panorama, return its rows."""
-    try:
-        photo = read_image(path_inside(job.roots[task.kind], task.photo.image))
-    except UnreadableImage as error:
-        return Made((), None, tuple(_reject_all(task, str(error))))
-    people, rejected = _resolve_people(task, photo)
-    try:
-        camera = _camera(task, job.recipe, photo)
-    except InputError as error:
-        return Made((), None, tuple(_reject_all(task, f"lens cannot take the field of view ({error})", conditional=True)))
-    labels, more = _lift_people(task, people, camera)
-    rejected += more
-    if not labels:
+    rejected: list[Rejected] = []
+    opened = [photo for item in task.placements if (photo := _open(task, item, job, rejected)) is not None]
+    placed = _place(task, opened, job.recipe, rejected)
+    if not placed:
         return Made((), None, tuple(rejected))
-    draw = unit_hash(job.recipe.seed, task.key, "longitude_deg")
-    pose = solve_pose(task.settings, camera, labels, draw)
     output = job.recipe.output
-    patch = photo_to_patch(photo, camera, pose.rotation, output.width, antialias=output.antialias)
     try:
-        canvas = _canvas(task, job, patch)
+        canvas = _paint(task, job, placed)
     except UnreadableImage as error:
-        reason = f"background cannot be read ({task.background_image}: {error})"
-        return Made((), None, tuple(rejected + _reject_all(task, reason, conditional=True)))
+        where = ", ".join(image for _, image in task.backdrop)
+        for item in placed:
+            rejected += _reject_all(task, item.opened.placement, f"background cannot be read ({where}: {error})")
+        return Made((), None, tuple(rejected))
     image_path = f"panoramas/{task.split}/{task.panorama_id}{SUFFIXES[output.format]}"
-    geometry = _geometry(task, camera, pose, patch, output.width)
-    rows = tuple(_row(task, label, pose.rotation, geometry, image_path) for label in labels)
+    rows = tuple(_rows(task, placed, image_path))
     content = encode_image(canvas, SUFFIXES[output.format], output.quality)
     write_bytes(job.out / image_path, content, sync=False)
     return Made(rows, _entry(task, image_path, content, rows), tuple(rejected))
@@ -109,142 +126,137 @@ def _entry(task: Task, image_path: str, content: bytes, rows: Sequence[Mapping[s
     }
 
 
-# --- people -----------------------------------------------------------------------------------------------------------
+def _rows(task: Task, placed: Sequence[Placed], image_path: str) -> Iterable[dict[str, Any]]:
+    for item in placed:
+        shared = geometry(task, item.opened.camera, item.pose, item.patch) | {"image_path": image_path, "photos": len(placed)}
+        for label in item.opened.labels:
+            yield person_row(task, item.opened.placement, label, item.pose.rotation, shared)
 
 
-def _reject(task: Task, row: str, person: str, reason: str, *, conditional: bool) -> Rejected:
-    rejected = Rejected(task.kind, row, task.photo.image, person, reason)
+# --- photos and people ------------------------------------------------------------------------------------------------
+
+
+def _reject(task: Task, item: Placement, row: str, person: str, reason: str, *, conditional: bool) -> Rejected:
+    rejected = Rejected(item.kind, row, item.photo.image, person, reason)
     return replace(rejected, suite=task.suite, condition=task.condition) if conditional else rejected
 
 
-def _reject_all(task: Task, reason: str, *, conditional: bool = False) -> list[Rejected]:
-    return [_reject(task, person.row, person.person, reason, conditional=conditional) for person in task.photo.people]
+def _reject_all(task: Task, item: Placement, reason: str, *, conditional: bool = True) -> list[Rejected]:
+    return [_reject(task, item, person.row, person.person, reason, conditional=conditional) for person in item.photo.people]
 
 
-def _resolve_people(task: Task, photo: NDArray[np.uint8]) -> tuple[list[ResolvedPerson], list[Rejected]]:
-    height, width = photo.shape[:2]
-    people, rejected = [], []
-    for person in task.photo.people:
-        resolved = resolve_person(person, width, height)
+def _open(task: Task, item: Placement, job: Job, rejected: list[Rejected]) -> Opened | None:
+    """Read a photo and lift its people; None, and the reasons in ``rejected``, where nobody is left."""
+    try:
+        image = read_image(path_inside(job.roots[item.kind], item.photo.image))
+        camera = photo_camera(item, job.recipe, image.shape[1], image.shape[0])
+    except UnreadableImage as error:
+        rejected += _reject_all(task, item, str(error), conditional=False)
+        return None
+    except Unusable as error:
+        rejected += _reject_all(task, item, str(error), conditional=error.conditional)
+        return None
+    people = _resolve_people(task, item, image, rejected)
+    labels = _lift_people(task, item, people, camera, rejected)
+    return Opened(item, image, camera, tuple(labels)) if labels else None
+
+
+def _resolve_people(task: Task, item: Placement, image: NDArray[np.uint8], rejected: list[Rejected]) -> list[ResolvedPerson]:
+    height, width = image.shape[:2]
+    people = []
+    for person in item.photo.people:
+        resolved = resolve_person(item.photo, person, width, height)
         if isinstance(resolved, str):
-            rejected.append(_reject(task, person.row, person.person, resolved, conditional=False))
+            rejected.append(_reject(task, item, person.row, person.person, resolved, conditional=False))
         else:
             people.append(resolved)
-    return people, rejected
+    return people
 
 
-def _lift_people(task: Task, people: Sequence[ResolvedPerson], camera: Camera) -> tuple[list[PhotoLabels], list[Rejected]]:
-    labels, rejected = [], []
+def _lift_people(
+    task: Task, item: Placement, people: Sequence[ResolvedPerson], camera: Camera, rejected: list[Rejected]
+) -> list[PhotoLabels]:
+    labels = []
     for resolved in people:
         person = resolved.person
         try:
             label = lift(resolved, camera)
         except NoLabelError as error:
-            rejected.append(_reject(task, person.row, person.person, str(error), conditional=True))
+            rejected.append(_reject(task, item, person.row, person.person, str(error), conditional=True))
             continue
         if label.lost:
             reason = f"gaze points lie beyond what the lens can image ({label.lost} of {len(resolved.gaze)})"
-            rejected.append(_reject(task, person.row, person.person, reason, conditional=True))
+            rejected.append(_reject(task, item, person.row, person.person, reason, conditional=True))
         labels.append(label)
-    return labels, rejected
+    return labels
 
 
-def _camera(task: Task, recipe: Recipe, photo: NDArray[np.uint8]) -> Camera:
-    height, width = photo.shape[:2]
-    preset = recipe.lens(str(task.settings["lens"]))
-    fov = float(np.radians(float(task.settings["fov_deg"])))
-    return Camera.from_fov(preset.lens, width, height, fov, side="longer", params=preset.params)
+def photo_camera(item: Placement, recipe: Recipe, width: int, height: int) -> Camera:
+    """The camera through which a photo of ``width`` x ``height`` pixels is lifted to the sphere.
+
+    Raises
+    ------
+    Unusable
+        The lens cannot show the field of view, the photo's own camera is none, or a panorama is not twice as wide as high.
+    """
+    if item.photo.projection == "equirectangular":
+        if abs(width - 2 * height) > PANORAMA_SHAPE * width:
+            raise Unusable(f"panorama is not twice as wide as high ({width} x {height} pixels)", conditional=False)
+        return Camera("equirectangular", width, height, width / (2.0 * np.pi), height / np.pi, width / 2.0, height / 2.0)
+    name, known = str(item.settings["lens"]), item.photo.camera
+    if name == "own" and known is not None:
+        named = item.photo.size or (width, height)
+        try:
+            return Camera.from_dict({**known, "width": named[0], "height": named[1]}).resized(width, height)
+        except InputError as error:
+            raise Unusable(f"camera of the photo cannot be used ({error})", conditional=True) from None
+    preset = recipe.lens(name)
+    fov = float(np.radians(float(item.settings["fov_deg"])))
+    try:
+        return Camera.from_fov(preset.lens, width, height, fov, side="longer", params=preset.params)
+    except InputError as error:
+        raise Unusable(f"lens cannot take the field of view ({error})", conditional=True) from None
+
+
+# --- places -----------------------------------------------------------------------------------------------------------
+
+
+def _place(task: Task, opened: Sequence[Opened], recipe: Recipe, rejected: list[Rejected]) -> list[Placed]:
+    draws = [unit_hash(recipe.seed, photo.placement.key, "longitude_deg") for photo in opened]
+    settings = [{**task.settings, **photo.placement.settings} for photo in opened]
+    poses: list[Pose | None] = [
+        solve_pose(setting, photo.camera, photo.labels, draw)
+        for setting, photo, draw in zip(settings, opened, draws, strict=True)
+    ]
+    if any(setting["longitude_deg"] == "apart" for setting in settings):
+        poses = place_apart([photo.camera for photo in opened], [pose for pose in poses if pose is not None], draws)
+    placed = []
+    for photo, pose in zip(opened, poses, strict=True):
+        if pose is None:
+            rejected += _reject_all(task, photo.placement, "no room is left on the sphere beside the other photos")
+            continue
+        output = recipe.output
+        patch = photo_to_patch(photo.image, photo.camera, pose.rotation, output.width, antialias=output.antialias)
+        placed.append(Placed(photo, pose, patch))
+    return placed
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------
 
 
-def _canvas(task: Task, job: Job, patch: Patch) -> NDArray[np.uint8]:
+def _paint(task: Task, job: Job, placed: Sequence[Placed]) -> NDArray[np.uint8]:
     width = job.recipe.output.width
     canvas = np.zeros((width // 2, width, 3), dtype=np.uint8)
-    background = task.settings["background"]
-    if background == "panorama" and task.background_image is not None and job.background_root is not None:
-        panorama = read_image(path_inside(job.background_root, task.background_image))
-        canvas = panorama_fill(panorama, width, unit_hash(job.recipe.seed, task.key, "background turn"))
+    background = task.settings.get("background")
+    images = [read_image(path_inside(job.roots[kind], image)) for kind, image in task.backdrop]
+    if background == "panorama":
+        canvas = panorama_fill(images[0], width, unit_hash(job.recipe.seed, task.key, "background turn"))
     elif background == "blur":
         coverage = np.zeros((width // 2, width), dtype=np.uint8)
-        composite(canvas, patch)
-        composite(coverage, replace(patch, pixels=patch.coverage))
+        for item in placed:
+            composite(canvas, item.patch)
+            composite(coverage, replace(item.patch, pixels=item.patch.coverage))
         canvas = blurred_extension(canvas, coverage)
-    composite(canvas, patch)
+    for item in placed:
+        composite(canvas, item.patch)
     return canvas
-
-
-# --- rows -------------------------------------------------------------------------------------------------------------
-
-
-def _geometry(task: Task, camera: Camera, pose: Pose, patch: Patch, width: int) -> dict[str, Any]:
-    """The columns that describe how the photo lies on the sphere; the same for everyone on it."""
-    degrees = {f"{name}_deg": float(np.degrees(value)) for name, value in pose._asdict().items()}
-    height = width // 2
-    rows = patch.y0 + np.flatnonzero(patch.coverage.any(axis=1))
-    lat = np.degrees(sphere.cell_lonlat(width, height)[1])
-    cells = sphere.cell_solid_angles(1, height)[:, 0] / width
-    covered = patch.coverage.sum(axis=1, dtype=np.float64) / 255.0
-    share = float(covered @ cells[patch.y0 : patch.y0 + len(covered)] / (4.0 * np.pi))
-    return {
-        **degrees,
-        "width": width,
-        "height": height,
-        "hfov_deg": float(np.degrees(camera.hfov)),
-        "lens": camera.lens,
-        "lens_params": list(camera.params),
-        "camera": canonical_json(camera.to_dict()),
-        "background": str(task.settings["background"]),
-        "background_image": task.background_image,
-        "near_pole": bool(np.any(np.abs(lat[rows]) > 90.0 - NEAR_POLE_DEG)),
-        "minification": float(minification(camera, width)),
-        "footprint": share,
-    }
-
-
-def _degrees(direction: sphere.FloatArray) -> tuple[float, float]:
-    lon, lat = sphere.lonlat_from_direction(direction)
-    return float(np.degrees(lon)), float(np.degrees(lat))
-
-
-def _row(
-    task: Task, label: PhotoLabels, rotation: sphere.FloatArray, geometry: Mapping[str, Any], image_path: str
-) -> dict[str, Any]:
-    person = label.resolved.person
-    head = rotation @ label.head
-    consensus = label.consensus
-    gaze = None if consensus is None else rotation @ consensus
-    u0, v0, u1, v1 = (float(value) for value in headbox.box_of_outline(sphere.rotate(rotation, label.outline)))
-    head_lon, head_lat = _degrees(head)
-    gaze_lon, gaze_lat = (None, None) if gaze is None else _degrees(gaze)
-    crosses = gaze is not None and bool(sphere.arc_crosses_seam(head, gaze))
-    seam_solved = task.settings["longitude_deg"] == "seam" and "longitude_deg" not in task.condition
-    return {
-        **person.extras,
-        **geometry,
-        "sample_id": f"{task.panorama_id}-{digest([person.person])[:8]}",
-        "panorama_id": task.panorama_id,
-        "image_path": image_path,
-        "split": task.split,
-        "suite": task.suite,
-        "condition": ("across" if crosses else "beside") if seam_solved else task.condition,
-        "source": task.kind,
-        "source_image": task.photo.image,
-        "source_person": person.person,
-        "cluster_id": f"{task.kind}/{task.photo.cluster}",
-        "head_u0": u0,
-        "head_v0": v0,
-        "head_u1": u1,
-        "head_v1": v1,
-        "head_lon_deg": head_lon,
-        "head_lat_deg": head_lat,
-        "head_radius_deg": float(np.degrees(label.head_radius)),
-        "gaze_lon_deg": gaze_lon,
-        "gaze_lat_deg": gaze_lat,
-        "gaze_points_deg": [list(_degrees(point)) for point in sphere.rotate(rotation, label.gaze)],
-        "gaze_annotators": list(label.annotators),
-        "in_frame": person.in_frame,
-        "crosses_seam": crosses,
-        "repairs": list(label.resolved.repairs),
-    }

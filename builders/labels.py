@@ -2,24 +2,21 @@
 
 Conventions
 -----------
-Photo labels are pixels, (0, 0) at the upper left corner. A pose is the rotation world_from_photo (3, 3). Results are unit
-directions and spherical boxes (see :mod:`srgaze360.sphere` and :mod:`srgaze360.headbox`), angles in radians.
+Photo labels are pixels, (0, 0) at the upper left corner. Results are unit directions of the photo's camera frame (see
+:mod:`srgaze360.sphere`), angles in radians.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from builders.sources.base import Box, ResolvedPerson
-from srgaze360 import headbox, sphere
+from srgaze360 import sphere
 from srgaze360.cameras import Camera
 
 SIDE_SAMPLES = 32
-CLEARANCE = np.radians(1.0)  # between a footprint that is clear of the seam and the seam
 
 
 class NoLabelError(ValueError):
@@ -91,83 +88,3 @@ def lift(resolved: ResolvedPerson, camera: Camera) -> PhotoLabels:
         annotators=annotators,
         lost=int((~gaze.valid).sum()) if in_frame else 0,
     )
-
-
-# --- pose -------------------------------------------------------------------------------------------------------------
-
-
-class Pose(NamedTuple):
-    """Angles of a photo on the sphere, radians: the camera's own, then those of the whole sphere."""
-
-    yaw: float
-    pitch: float
-    roll: float
-    tilt_pitch: float
-    tilt_roll: float
-    tilt_yaw: float
-
-    @property
-    def rotation(self) -> sphere.FloatArray:
-        """world_from_photo (3, 3): the sphere's tilt after the camera's pose."""
-        tilt = sphere.rotation_from_pose(self.tilt_yaw, self.tilt_pitch, self.tilt_roll)
-        return np.asarray(tilt @ sphere.rotation_from_pose(self.yaw, self.pitch, self.roll))
-
-
-def solve_pose(settings: Mapping[str, float | str], camera: Camera, people: Sequence[PhotoLabels], draw: float) -> Pose:
-    """Pose of a photo from its settings (degrees).
-
-    ``longitude_deg`` may be a number; ``clear``: the yaw at which the photo's footprint, drawn uniformly among the places
-    where it fits, stays clear of the seam (anywhere, if it has no such place); or ``seam``: the yaw that puts the seam
-    across the arc from head to gaze. ``draw`` in [0, 1) decides what is left open.
-    """
-    angles = {axis: np.radians(float(settings[axis])) for axis in settings if axis.endswith("_deg") and axis != "longitude_deg"}
-    pose = Pose(
-        yaw=0.0,
-        pitch=float(angles["latitude_deg"]),
-        roll=float(angles["roll_deg"]),
-        tilt_pitch=float(angles["tilt_pitch_deg"]),
-        tilt_roll=float(angles["tilt_roll_deg"]),
-        tilt_yaw=float(angles["tilt_yaw_deg"]),
-    )
-    longitude = settings["longitude_deg"]
-    if longitude == "clear":
-        yaw = _clear_yaw(camera, pose, draw)
-    elif longitude == "seam":
-        yaw = _seam_yaw(pose, people, draw)
-    else:
-        yaw = float(np.radians(float(longitude)))
-    return pose._replace(yaw=float(sphere.wrap_lon(yaw)))
-
-
-def _clear_yaw(camera: Camera, pose: Pose, draw: float) -> float:
-    """Yaw at which the footprint does not cross the seam, uniform among all such."""
-    rotation = pose.rotation
-    rays = camera.rays(box_outline((0.0, 0.0, float(camera.width), float(camera.height)), 64))
-    poles = camera.project(sphere.rotate(rotation.T, np.array([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])))
-    inside = poles.valid & camera.contains(poles.pixels)
-    if inside.any() or not rays.valid.all():
-        return sphere.TWO_PI * (draw - 0.5)
-    u0, _, u1, _ = headbox.box_of_outline(sphere.rotate(rotation, rays.directions), contains_zenith=False, contains_nadir=False)
-    margin = CLEARANCE / sphere.TWO_PI
-    room = 1.0 - (u1 - u0) - 2.0 * margin
-    return float(sphere.TWO_PI * (draw * room + margin - u0 if room > 0.0 else draw - 0.5))
-
-
-def _seam_yaw(pose: Pose, people: Sequence[PhotoLabels], draw: float) -> float:
-    """Yaw at which the seam crosses the arc from head to gaze of as many people as possible.
-
-    For each person the seam is put through the same fraction, in [0.25, 0.75], of that person's arc; the person for whom
-    most arcs cross wins, the first among equals. Where nobody's gaze is known, the seam goes through the first head.
-    """
-    rotation = pose.rotation
-    arcs = [(person.head, person.consensus) for person in people if person.consensus is not None]
-    if not arcs:
-        lon, _ = sphere.lonlat_from_direction(rotation @ people[0].head)
-        return float(np.pi - lon)
-    heads = sphere.rotate(rotation, np.stack([head for head, _ in arcs]))
-    gazes = sphere.rotate(rotation, np.stack([gaze for _, gaze in arcs]))
-    lon, _ = sphere.lonlat_from_direction(sphere.slerp(heads, gazes, np.full(len(arcs), 0.25 + 0.5 * draw)))
-    yaws = np.pi - lon
-    turned = sphere.rotation_from_pose(yaws, 0.0, 0.0)[:, None]
-    crossings = sphere.arc_crosses_seam(sphere.rotate(turned, heads), sphere.rotate(turned, gazes)).sum(axis=1)
-    return float(yaws[int(np.argmax(crossings))])

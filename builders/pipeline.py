@@ -122,7 +122,7 @@ def build(
     if finished is not None:
         advance(len(plan.tasks))
         return BuildReport(finished, 0, len(plan.tasks), _reason_counts(_read_rejected(out)))
-    job = Job(recipe, {f.source.kind: f.root for f in gaze}, background.root if background else None, out)
+    job = Job(recipe, {f.source.kind: f.root for f in (*gaze, *([background] if background else []))}, out)
     shards = [plan.tasks[start : start + SHARD_SIZE] for start in range(0, len(plan.tasks), SHARD_SIZE)]
     pending = [index for index in range(len(shards)) if not _shard_path(out, index).exists()]
     kept = len(plan.tasks) - sum(len(shards[index]) for index in pending)
@@ -300,7 +300,6 @@ def _shard_records(out: Path, shards: int) -> Iterator[dict[str, Any]]:
 def _source_info(folder: SourceFolder, rows: Sequence[Mapping[str, Any]]) -> SourceInfo:
     """Photos and people of a source that are in the dataset."""
     source = folder.source
-    column = "source_image" if source.role == "gaze" else "background_image"
     used = [row for row in rows if row["source"] == source.kind] if source.role == "gaze" else rows
     people = {(row["source_image"], row["source_person"]) for row in used} if source.role == "gaze" else set()
     return SourceInfo(
@@ -308,10 +307,16 @@ def _source_info(folder: SourceFolder, rows: Sequence[Mapping[str, Any]]) -> Sou
         title=source.title,
         licence=source.licence,
         citation=source.citation,
-        photos=len({row[column] for row in used if row[column] is not None}),
+        photos=len(_images(source, used)),
         people=len(people),
         repaired=dict(folder.listing.repaired),
     )
+
+
+def _images(source: Source, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    if source.role == "gaze":
+        return {row["source_image"] for row in rows}
+    return {image for row in rows for image in row["background_images"] if image.startswith(f"{source.kind}/")}
 
 
 def _conditions(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -88,10 +88,18 @@ COLUMNS: Mapping[str, Column] = {
     "tilt_roll_deg": Column(pa.float64(), False, "roll of the whole sphere"),
     "tilt_yaw_deg": Column(pa.float64(), False, "yaw of the whole sphere"),
     "background": Column(pa.string(), False, "what surrounds the photo"),
-    "background_image": Column(pa.string(), True, "the background panorama, relative to its source's root"),
+    "background_images": Column(_STRINGS, False, "the images behind the photos: kind of source and path"),
+    "photos": Column(pa.int32(), False, "number of photos on the sphere"),
     "crosses_seam": Column(pa.bool_(), False, "the arc from head to gaze crosses longitude +-180"),
     "near_pole": Column(pa.bool_(), False, "the photo's footprint comes within 10 degrees of a pole"),
     "minification": Column(pa.float64(), False, "photo pixels per panorama pixel at the photo's centre (along its finer axis)"),
+    "worst_minification": Column(pa.float64(), False, "the largest of that over centre, corners and sides of the photo"),
+    "fold_back": Column(
+        pa.float64(), False, "share of the photo's pixels that no ray leads to (beyond fold or rim of the lens), in [0, 1]"
+    ),
+    "contains_pole": Column(pa.bool_(), False, "a pole lies inside the photo's footprint"),
+    "head_band": Column(pa.string(), False, "band of the head's absolute latitude: 0-30 deg, 30-60 deg or 60-90 deg"),
+    "gaze_band": Column(pa.string(), True, "band of the gaze's absolute latitude; null where the gaze is unknown"),
     "footprint": Column(pa.float64(), False, "share of the sphere that the photo covers, in [0, 1]"),
     "repairs": Column(_STRINGS, False, "what had to be mended in the source's label"),
 }

@@ -155,7 +155,7 @@ def test_gazefollow_boxes_that_differ_between_annotations(tmp_path):
 def test_gazefollow_negative_corners_are_clipped_when_the_photo_is_opened(tmp_path):
     listing = read_train(tmp_path, train_row(bbox_x_min=-22.0, bbox_y_max=400.0))
     assert not listing.repaired
-    resolved = resolve_person(people_of(listing)[0], 100, 50)
+    resolved = resolve_person(listing.photos[0], people_of(listing)[0], 100, 50)
     assert resolved.head_box == (0.0, 20.0, 60.0, 50.0)
     assert resolved.gaze == ((75.0, 25.0),)
     assert resolved.repairs == ("head box clipped",)
@@ -265,7 +265,7 @@ def test_gazefollow_loses_no_row_and_lists_only_sound_people(train, test, tmp_pa
         for person in photo.people:
             assert person.head_box[0] <= person.head_box[2]
             assert bool(person.gaze) == person.in_frame
-            assert not isinstance(resolve_person(person, 640, 480), str)
+            assert not isinstance(resolve_person(photo, person, 640, 480), str)
 
 
 def test_real_gazefollow_test_photos(real):
@@ -278,7 +278,7 @@ def test_real_gazefollow_test_photos(real):
     assert set(rows_of(listing)) == {(TEST_FILE, line) for line in range(1, 75)}
     for photo in listing.photos:
         width, height = read_size(real / "gazefollow" / photo.image)
-        resolved = resolve_person(photo.people[0], width, height)
+        resolved = resolve_person(photo, photo.people[0], width, height)
         x0, y0, x1, y1 = resolved.head_box
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
@@ -305,5 +305,5 @@ def test_real_gazefollow_train_rows(real):
     assert (min(person.head_box[0] for person in people), min(person.head_box[1] for person in people)) == (-22.0, -35.0)
     assert Counter(person.extras["origin"] for person in people)["places_top"] == 3383
     assert set(rows_of(listing)) == {("val_annotations_new.txt", line) for line in range(1, 4500)}
-    resolved = [resolve_person(person, 4000, 4000) for person in people]
+    resolved = [resolve_person(photo, person, 4000, 4000) for photo in listing.photos for person in photo.people]
     assert sum("head box clipped" in person.repairs for person in resolved) == 4

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from builders.plan import Plan, make_plan, unit_hash
+from builders.plan import Plan, Task, make_plan, unit_hash
 from builders.recipe import Recipe, load_recipe
 from builders.sources.base import Listing, Person, Photo
 from srgaze360.errors import InputError
@@ -28,6 +30,15 @@ def recipe() -> Recipe:
 BACKGROUNDS = Listing(tuple(Photo(f"b{i}.jpg", "train", f"b{i}", ()) for i in range(5)))
 
 
+def settings_of(task: Task) -> dict[str, float | str]:
+    """Settings of the sphere and of its first photo."""
+    return {**task.settings, **task.placements[0].settings}
+
+
+def image_of(task: Task) -> str:
+    return task.placements[0].photo.image
+
+
 def plan(recipe: Recipe, sources: dict[str, Listing], limit: int | None = None) -> Plan:
     return make_plan(recipe, sources, BACKGROUNDS, limit)
 
@@ -36,7 +47,7 @@ def test_every_stratum_of_mixed_has_its_count(recipe: Recipe) -> None:
     tasks = [t for t in plan(recipe, {"gazefollow": listing()}).tasks if t.suite == "mixed" and t.split == "test"]
     assert len(tasks) == 45
     for axis, spec in recipe.suites["mixed"].draw.items():
-        values = [t.settings[axis] for t in tasks]
+        values = [settings_of(t)[axis] for t in tasks]
         if hasattr(spec, "strata"):
             counts = [sum(low <= value < high for value in values) for low, high in spec.strata]  # type: ignore[operator]
             assert sum(counts) == 45, axis
@@ -50,26 +61,38 @@ def test_every_stratum_of_mixed_has_its_count(recipe: Recipe) -> None:
 
 def test_strata_of_different_axes_are_not_locked_together(recipe: Recipe) -> None:
     tasks = plan(recipe, {"gazefollow": listing(test=900)}).tasks
-    pairs = Counter((t.settings["lens"], t.settings["background"]) for t in tasks if t.suite == "mixed" and t.split == "test")
-    assert len(pairs) == 8 * 3
-    assert min(pairs.values()) > 15  # 33 expected for single lenses
+    mixed = [settings_of(t) for t in tasks if t.suite == "mixed" and t.split == "test"]
+    pairs = Counter((item["lens"], item["background"]) for item in mixed)
+    assert len(pairs) == 9 * 7
+    assert min(pairs.values()) > 3  # 12.9 expected for single lenses
 
 
 def test_suites_share_photos_and_differ_in_one_axis(recipe: Recipe) -> None:
     tasks = plan(recipe, {"gazefollow": listing()}).tasks
-    base = {t.photo.image: t.settings for t in tasks if t.suite == "canonical"}
+    base = {image_of(t): settings_of(t) for t in tasks if t.suite == "canonical"}
     assert len(base) == 45
-    varied = {"fov": "fov_deg", "latitude": "latitude_deg", "roll": "roll_deg", "seam": "longitude_deg"}
-    for suite, axis in varied.items():
+    varied = {
+        "fov": {"fov_deg", "lens"},
+        "latitude": {"latitude_deg"},
+        "roll": {"roll_deg"},
+        "seam": {"longitude_deg"},
+        "pole": {"latitude_deg"},
+        "lens": {"lens", "fov_deg"},
+        "tilt16": {"tilt_pitch_deg", "tilt_roll_deg", "tilt_yaw_deg"},
+        "background": {"background"},
+    }
+    for suite, axes in varied.items():
         members = [t for t in tasks if t.suite == suite]
-        assert Counter(t.photo.image for t in members) == Counter(list(base) * len({t.condition for t in members}))
+        conditions = {t.condition for t in members}
+        assert len(conditions) == np.prod([len(levels) for levels in recipe.suites[suite].vary.values()])
+        assert Counter(image_of(t) for t in members) == Counter(list(base) * len(conditions))
         for task in members:
-            differing = {a for a in task.settings if task.settings[a] != base[task.photo.image][a]}
-            assert differing <= {axis}
+            mine = settings_of(task)
+            assert {axis for axis in mine if mine[axis] != base[image_of(task)][axis]} <= axes
 
 
 def test_order_of_rows_limit_and_other_sources_change_nothing(recipe: Recipe) -> None:
-    full = {t.panorama_id: dict(t.settings) for t in plan(recipe, {"gazefollow": listing()}).tasks}
+    full = {t.panorama_id: settings_of(t) for t in plan(recipe, {"gazefollow": listing()}).tasks}
     rows = listing()
     backwards = replace(rows, photos=rows.photos[::-1])
     assert [t.panorama_id for t in plan(recipe, {"gazefollow": backwards}).tasks] == list(full)
@@ -77,7 +100,7 @@ def test_order_of_rows_limit_and_other_sources_change_nothing(recipe: Recipe) ->
         plan(recipe, {"gazefollow": listing()}, limit=7),
         plan(recipe, {"gazefollow": listing(), "videoattentiontarget": listing(prefix="v/")}),
     ):
-        ours = {t.panorama_id: dict(t.settings) for t in other.tasks if t.kind == "gazefollow"}
+        ours = {t.panorama_id: settings_of(t) for t in other.tasks if t.placements[0].kind == "gazefollow"}
         assert ours.items() <= full.items()
     limited = plan(recipe, {"gazefollow": listing()}, limit=7)
     assert Counter(t.split for t in limited.tasks if t.suite == "mixed") == {"train": 7, "val": 2, "test": 7}
@@ -85,7 +108,7 @@ def test_order_of_rows_limit_and_other_sources_change_nothing(recipe: Recipe) ->
 
 def test_every_person_is_used_or_listed(recipe: Recipe) -> None:
     made = plan(recipe, {"gazefollow": listing()}, limit=7)
-    used = {t.photo.image for t in made.tasks}
+    used = {item.photo.image for t in made.tasks for item in t.placements}
     unused = {r.image for r in made.unused}
     assert used | unused == {p.image for p in listing().photos}
     assert not used & unused
@@ -94,11 +117,12 @@ def test_every_person_is_used_or_listed(recipe: Recipe) -> None:
 
 def test_val_is_made_of_whole_clusters_and_is_the_same_in_every_recipe(recipe: Recipe) -> None:
     def val(recipe: Recipe) -> set[str]:
-        return {t.photo.cluster for t in plan(recipe, {"gazefollow": listing()}).tasks if t.split == "val"}
+        return {t.placements[0].photo.cluster for t in plan(recipe, {"gazefollow": listing()}).tasks if t.split == "val"}
 
     assert val(recipe)
     assert val(recipe) == val(load_recipe("mixed", ["seed=1"]))
-    assert not val(recipe) & {t.photo.cluster for t in plan(recipe, {"gazefollow": listing()}).tasks if t.split == "train"}
+    train = {t.placements[0].photo.cluster for t in plan(recipe, {"gazefollow": listing()}).tasks if t.split == "train"}
+    assert not val(recipe) & train
 
 
 def test_ids_are_unique_and_fixed(recipe: Recipe) -> None:
@@ -111,8 +135,10 @@ def test_ids_are_unique_and_fixed(recipe: Recipe) -> None:
 def test_backgrounds_are_split_too(recipe: Recipe) -> None:
     pools: dict[str, set[str]] = {}
     for task in plan(recipe, {"gazefollow": listing(train=200, test=200)}).tasks:
-        if task.background_image is not None:
-            pools.setdefault(task.split, set()).add(task.background_image)
+        if task.settings["background"] == "panorama":
+            (kind, image) = task.backdrop[0]
+            assert kind == "panoramas"
+            pools.setdefault(task.split, set()).add(image)
     assert {split: len(pool) for split, pool in pools.items()} == {"train": 2, "val": 1, "test": 2}
     assert sum(map(len, pools.values())) == len(set.union(*pools.values()))
 
@@ -123,10 +149,120 @@ def test_missing_backgrounds_are_explained(recipe: Recipe) -> None:
     one = replace(BACKGROUNDS, photos=BACKGROUNDS.photos[:1])
     with pytest.raises(InputError, match="the source has 1 in all, dealt to: test. Add panoramas"):
         make_plan(recipe, {"gazefollow": listing()}, one)
-    plain = load_recipe("suites", ["suites.mixed.draw.background=black"])
-    assert make_plan(plain, {"gazefollow": listing()}, None).tasks
+    settings = recipe.without_panoramas()  # what the error advises
+    with pytest.raises(InputError, match=re.escape(" ".join(f"--set '{setting}'" for setting in settings))):
+        make_plan(recipe, {"gazefollow": listing()}, None)
+    assert make_plan(load_recipe("suites", settings), {"gazefollow": listing()}, None).tasks
+    assert make_plan(load_recipe("suites", ["suites.mixed=null", "suites.background=null"]), {"gazefollow": listing()}).tasks
 
 
 def test_nothing_to_build_is_an_error(recipe: Recipe) -> None:
     with pytest.raises(InputError, match=r"has nothing to build from these sources \(gazefollow: 0 photos\)"):
         make_plan(recipe, {"gazefollow": Listing(())}, BACKGROUNDS)
+
+
+# --- samples, groups, panoramas, other photos -------------------------------------------------------------------------
+
+
+def test_suites_of_a_sample_share_their_photos() -> None:
+    sampled = load_recipe("suites", ["suites.fov.sample=9", "suites.roll.sample=9", "suites.pole.sample=5"])
+    tasks = plan(sampled, {"gazefollow": listing()}).tasks
+    images = {suite: {image_of(t) for t in tasks if t.suite == suite} for suite in ("fov", "roll", "pole", "mixed")}
+    assert images["fov"] == images["roll"]
+    assert images["pole"] < images["fov"] < images["mixed"]
+    assert [len(images[suite]) for suite in ("fov", "pole")] == [9, 5]
+    limited = {image_of(t) for t in plan(sampled, {"gazefollow": listing()}, limit=4).tasks if t.suite == "fov"}
+    assert len(limited) == 4
+    assert limited < images["pole"]
+
+
+def crowds(recipe: Recipe, rows: Listing, **rest: int) -> list[Task]:
+    return [t for t in plan(recipe, {"gazefollow": rows}, **rest).tasks if t.suite == "crowd"]
+
+
+def test_photos_that_share_a_sphere_come_from_one_fixed_group(recipe: Recipe) -> None:
+    tasks = crowds(recipe, listing(test=45))
+    assert sorted(len(t.placements) for t in tasks) == [3] + [6] * 7  # 45 photos, a cluster each
+    images = [item.photo.image for t in tasks for item in t.placements]
+    assert len(images) == len(set(images)) == 45
+    assert len({t.cluster_id for t in tasks}) == 8
+    # every photo keeps draws of its own
+    assert len({item.settings["fov_deg"] for t in tasks for item in t.placements}) == 45
+    rows = listing(test=45)
+    backwards = replace(rows, photos=rows.photos[::-1])
+    assert [t.panorama_id for t in crowds(recipe, backwards)] == [t.panorama_id for t in tasks]
+    some = crowds(recipe, listing(test=45), limit=12)
+    assert len(some) == 2
+    assert {t.panorama_id for t in some} < {t.panorama_id for t in tasks}
+
+
+def test_frames_of_a_clip_stay_in_its_group(recipe: Recipe) -> None:
+    person = Person("0", "row", (0.1, 0.1, 0.2, 0.2), "fraction", ((0.5, 0.5),), "fraction", True)
+    frames = [Photo(f"{clip}/{i}.jpg", "test", f"clip{clip}", (person,)) for clip in range(8) for i in range(3 + clip % 2)]
+    tasks = crowds(recipe, Listing(tuple(frames)))
+    groups: dict[str, set[str]] = {}
+    for task in tasks:
+        clusters = [item.photo.cluster for item in task.placements]
+        assert len(clusters) == len(set(clusters)), "two frames of a clip on one sphere"
+        groups.setdefault(task.cluster_id, set()).update(clusters)
+    assert sorted(map(len, groups.values())) == [2, 6]
+    assert not set.intersection(*groups.values())
+    used = [item.photo.image for t in tasks for item in t.placements]
+    assert len(used) == len(set(used))
+    unused = [r for r in plan(recipe, {"gazefollow": Listing(tuple(frames))}).unused if r.suite == "crowd"]
+    assert {r.reason for r in unused} <= {"no other cluster of its split has a photo left to share a sphere with"}
+    assert {r.image for r in unused} | set(used) == {photo.image for photo in frames}
+    assert not {r.image for r in unused} & set(used)
+    one_clip = plan(recipe, {"gazefollow": Listing(tuple(frames[:3]))})
+    assert "crowd" not in {t.suite for t in one_clip.tasks}
+    assert len([r for r in one_clip.unused if r.suite == "crowd"]) == 3
+
+
+def test_suites_take_photos_or_panoramas_of_the_sources_they_name(recipe: Recipe) -> None:
+    rows = listing(train=0, test=6)
+    panoramas = replace(
+        rows, photos=tuple(replace(p, image=f"360/{p.image}", projection="equirectangular") for p in rows.photos)
+    )
+    both = replace(rows, photos=rows.photos + panoramas.photos)
+    tasks = plan(recipe, {"procedural": both, "gazefollow": panoramas}).tasks
+    for task in tasks:
+        whole = task.placements[0].photo.projection == "equirectangular"
+        assert whole == (task.suite in ("rotated", "rendered"))
+        assert ("background" in task.settings) == (not whole)
+        assert not whole or set(task.placements[0].settings) == {"latitude_deg", "longitude_deg", "roll_deg"}
+    kinds = {
+        suite: Counter(t.placements[0].kind for t in tasks if t.suite == suite) for suite in ("rotated", "rendered", "fov")
+    }
+    assert kinds["rotated"] == {"procedural": 6, "gazefollow": 6}
+    assert kinds["rendered"] == {"procedural": 6}
+    assert kinds["fov"] == {"procedural": 24}
+    flat = plan(load_recipe("mixed"), {"gazefollow": both})
+    assert {r.reason for r in flat.unused} == {"no suite of recipe mixed uses panoramas of source gazefollow in split test"}
+    assert {r.image for r in flat.unused} == {p.image for p in panoramas.photos}
+
+
+def test_photos_behind_a_photo_are_others_of_its_split(recipe: Recipe) -> None:
+    rows = listing(train=60, test=60)
+    by_image = {p.image: p for p in rows.photos}
+    tasks = [t for t in plan(recipe, {"gazefollow": rows}).tasks if t.settings.get("background") == "photos"]
+    assert {t.split for t in tasks} == {"train", "val", "test"}
+    splits = {image_of(t): t.split for t in plan(recipe, {"gazefollow": rows}).tasks}
+    for task in tasks:
+        images = [image for kind, image in task.backdrop if kind == "gazefollow"]
+        assert 1 <= len(images) == len(set(images)) <= 6
+        assert {splits[image] for image in images} == {task.split}
+        assert task.placements[0].photo.cluster not in {by_image[image].cluster for image in images}
+    alone = listing(train=0, test=1)
+    made = plan(recipe, {"gazefollow": alone})
+    assert "background=photos" not in {t.condition for t in made.tasks}
+    reasons = {r.reason for r in made.unused if r.condition == "background=photos"}
+    assert reasons == {"the split has no other photo to put behind this one"}
+
+
+def test_a_standard_dataset_is_made_from_its_own_source() -> None:
+    standard = load_recipe("srgaze360-1.0")
+    assert make_plan(standard, {"gazefollow": listing()}).tasks
+    with pytest.raises(InputError, match="made from gazefollow and nothing else; found childplay, gazefollow"):
+        make_plan(standard, {"gazefollow": listing(), "childplay": listing()})
+    with pytest.raises(InputError, match="made from gazefollow and nothing else; found childplay"):
+        make_plan(standard, {"childplay": listing()})

@@ -543,7 +543,7 @@ def test_the_folder_is_what_was_asked_for(folder):
             flags = label.flags
             assert {name: person.extras[name] for name in ("face", "visibility", "sight_line", "target_kind")} == vars(flags)
             assert person.in_frame == label.in_frame
-            assert not isinstance(resolve_person(person, view["width"], view["height"]), str)
+            assert not isinstance(resolve_person(photo, person, view["width"], view["height"]), str)
             if label.in_frame:
                 assert len(person.gaze) == 1 if photo.split == "train" else 8 <= len(person.gaze) <= 10
             elif label.target is None:

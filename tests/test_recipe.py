@@ -17,11 +17,12 @@ def test_shipped_recipes_are_valid_and_named_after_their_file(name: str) -> None
     assert load_recipe(name).digest() == recipe.digest()
 
 
-def test_demo_extends_suites_and_removes_two_of_them() -> None:
+def test_demo_extends_suites_and_removes_some_of_them() -> None:
     demo, suites = load_recipe("demo"), load_recipe("suites")
-    assert set(suites.suites) - set(demo.suites) == {"fov", "roll"}
+    assert set(demo.suites) == {"mixed", "canonical", "latitude", "seam", "rendered"}
     assert demo.output.width == 1024
-    assert demo.suites["mixed"] == suites.suites["mixed"]
+    assert demo.suites["seam"] == suites.suites["seam"]
+    assert demo.suites["mixed"].draw["lens"] == suites.suites["mixed"].draw["lens"]
 
 
 def test_a_setting_changes_the_value_and_the_digest() -> None:
@@ -51,6 +52,13 @@ def test_a_varied_axis_overrides_the_base() -> None:
         ("suites.seam.draw.longitude_deg=sea", "longitude_deg cannot be 'sea'"),
         ("suites.seam={draw: {longitude_deg: seam, tilt_yaw_deg: 5}}", "solved for an upright sphere"),
         ("suites.roll={vary: {roll_deg: [0]}, draw: {roll_deg: 1}}", "roll_deg is both drawn and varied"),
+        ("suites.pole={vary: {latitude_deg: [zenith]}, draw: {tilt_roll_deg: 5}}", "zenith is solved for an upright sphere"),
+        ("suites.pole.vary.latitude_deg=[zenit]", r"latitude_deg cannot be 'zenit'. Did you mean 'zenith'\?"),
+        ("suites.crowd.draw.longitude_deg=clear", "6 photos on a sphere need longitude_deg: apart"),
+        ("suites.crowd.photos=7", "suites.crowd.photos: Input should be less than or equal to 6"),
+        ("suites.rotated.draw.fov_deg=50", "fov_deg is an axis of photos"),
+        ("suites.rotated.draw.latitude_deg=zenith", "a panorama fills its sphere"),
+        ("suites.fov.takes=panorama", "suites.fov.takes: Input should be 'photos' or 'panoramas'"),
         ("base.fov_deg={strata: [[80, 40]]}", "ends before it starts"),
         ("output", "Expected --set in the form a.b=c, found 'output'"),
         ("output.width.x=3", "'width' is a single value"),

@@ -180,7 +180,7 @@ def test_real_videoattentiontarget_clip(real):
     for photo in listing.photos:
         width, height = read_size(root / photo.image)
         for person in photo.people:
-            resolved = resolve_person(person, width, height)
+            resolved = resolve_person(photo, person, width, height)
             assert not resolved.repairs
             assert all(0 <= x <= width and 0 <= y <= height for x, y in resolved.gaze)
     assert len(read_clips(root, stride=5).photos) == 6

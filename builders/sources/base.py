@@ -24,8 +24,11 @@ from pydantic import BaseModel, ConfigDict
 from srgaze360.errors import InputError, first_ids
 
 Unit = Literal["pixel", "fraction"]
+Projection = Literal["perspective", "equirectangular"]
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
+SCALED = "labels scaled to the photo's size"
+CLIPPED = "head box clipped"
 
 
 class SourceOptions(BaseModel):
@@ -79,16 +82,30 @@ class Person:
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo and everyone labelled in it.
+    """One photo (or panorama) and everyone labelled in it.
 
-    ``image`` is the POSIX path relative to the source's root; ``split`` the source's own; ``cluster`` the unit of splitting
-    and of the bootstrap (photo, clip or scene), unique within the source.
+    Attributes
+    ----------
+    image
+        POSIX path relative to the source's root.
+    split, cluster
+        The source's own split; the unit of splitting and of the bootstrap (photo, clip or scene), unique within the source.
+    projection
+        ``"equirectangular"`` for a whole panorama. Its pixel columns are periodic: a head box may have x1 beyond the width.
+    size
+        Width and height that the annotation names, where it names them: ``"pixel"`` labels and ``camera`` refer to it. None:
+        they refer to the photo as stored.
+    camera
+        What is known of the photo's camera, in the keys of ``Camera.to_dict`` without width and height; None if nothing is.
     """
 
     image: str
     split: Literal["train", "val", "test"]
     cluster: str
     people: tuple[Person, ...]
+    projection: Projection = "perspective"
+    size: tuple[int, int] | None = None
+    camera: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,22 +158,36 @@ def wrong_folder(root: Path, expected: str, obtain: str) -> InputError:
     return InputError(f"Expected {expected}; {found}. Point at the folder that holds it, or get the data: {obtain}")
 
 
-def resolve_person(person: Person, width: int, height: int) -> ResolvedPerson | str:
-    """Bring a person's labels to pixels of a photo of ``width`` x ``height``; a reason to reject it, where that fails.
+def resolve_person(photo: Photo, person: Person, width: int, height: int) -> ResolvedPerson | str:
+    """Bring a person's labels to pixels of the opened photo, ``width`` x ``height``; a reason to reject it, where that fails.
 
-    A head box that reaches beyond the photo is clipped to it and marked ``"head box clipped"``; one that is empty
-    afterwards, labels that are not finite, and in-frame gaze points outside the photo are reasons to reject.
+    Labels that refer to another size of the same shape are scaled and marked :data:`SCALED`. A head box that reaches beyond a
+    photo is clipped to it and marked :data:`CLIPPED`; in a panorama its columns wrap instead (x0 in [0, width), x1 <= x0 +
+    width). An empty head box, labels that are not finite, in-frame gaze points outside the photo, and an annotation that names
+    a size of another shape are reasons to reject.
     """
-    scale = {"pixel": (1.0, 1.0), "fraction": (float(width), float(height))}
+    named = photo.size or (width, height)
+    if abs(named[0] * height - named[1] * width) > max(named[0], width, named[1], height):  # one pixel of either side
+        return f"photo has another shape than its annotation says ({width} x {height} pixels, not {named[0]} x {named[1]})"
+    repairs = person.repairs if named == (width, height) else (*person.repairs, SCALED)
+    scale = {"pixel": (width / named[0], height / named[1]), "fraction": (float(width), float(height))}
     sx, sy = scale[person.head_unit]
     x0, y0, x1, y1 = person.head_box
     box = (x0 * sx, y0 * sy, x1 * sx, y1 * sy)
     if not all(map(math.isfinite, box)):
         return "head box is not finite"
-    clipped = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
-    if clipped[2] - clipped[0] <= 0.0 or clipped[3] - clipped[1] <= 0.0:
+    if photo.projection == "equirectangular":
+        turns = math.floor(box[0] / width) * width
+        left = min(max(box[0] - turns, 0.0), math.nextafter(width, 0.0))
+        inside = (left, max(box[1], 0.0), left + min(box[2] - box[0], float(width)), min(box[3], float(height)))
+        mended = (inside[1], inside[3]) != (box[1], box[3])
+    else:
+        inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
+        mended = inside != box
+    if inside[2] - inside[0] <= 0.0 or inside[3] - inside[1] <= 0.0:
         return "head box is empty or lies outside the photo"
-    repairs = person.repairs if clipped == box else (*person.repairs, "head box clipped")
+    if mended:
+        repairs = (*repairs, CLIPPED)
     gx, gy = scale[person.gaze_unit]
     gaze = tuple((x * gx, y * gy) for x, y in person.gaze)
     if not all(math.isfinite(value) for point in gaze for value in point):
@@ -165,4 +196,4 @@ def resolve_person(person: Person, width: int, height: int) -> ResolvedPerson | 
         return "gaze is marked in frame but no point is given"
     if person.in_frame and not all(0.0 <= x <= width and 0.0 <= y <= height for x, y in gaze):
         return "gaze is marked in frame but lies outside the photo"
-    return ResolvedPerson(person, clipped, gaze, repairs)
+    return ResolvedPerson(person, inside, gaze, repairs)
