@@ -1,4 +1,4 @@
-"""GazeFollow in its extended text format: photos from the web, one gaze point per person (train) or about ten (test).
+"""GazeFollow, extended text or original MATLAB labels: web photos, one gaze point per person (train) or about ten (test).
 
 Conventions
 -----------
@@ -11,11 +11,19 @@ person's name is the ``id`` of its first row, with the eye appended where two pe
 
 What is mended, and counted in ``repaired`` (people): inverted head boxes are swapped; of head boxes that differ between
 annotators the first is used. Head corners outside the photo are left to ``resolve_person``, which knows the photo's size.
-What is rejected, with the line: see ``_faults``. The body box and ``meta`` (undocumented in train) are not used, nor checked.
+What is rejected, with the line: see ``_faults``. The text's body box is not used, nor checked.
+
+Original labels have no head boxes: they are estimated, as ``gazefollow_mat`` says, and the people counted in ``repaired``.
+
+**Clusters.** The 4,782 test paths are 3,018 photos, one stored under up to 8 paths. ``source`` and ``meta`` tell: the dataset
+and the file name that the photo has there (where ``meta`` is no file name, as in train, it is ignored). The cluster is
+``<source>/<meta>`` where they are known, else the photo's path: a function of the row, not of its neighbours or their order.
+Where a label file does not tell, the original labels do, if they lie beside it. A photo of a test cluster is no train photo.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import compress
 from pathlib import Path
@@ -26,7 +34,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import field_validator, model_validator
 
-from builders.sources.base import Listing, Person, Photo, Rejected, Source, SourceOptions, wrong_folder
+from builders.sources import gazefollow_mat
+from builders.sources.base import Listing, Person, Photo, Rejected, Source, SourceOptions, Unit, wrong_folder
 from builders.sources.rows import mark, mark_not_finite, path_fault, path_faults, read_rows, row_reference, to_numbers
 from srgaze360.errors import InputError
 
@@ -53,10 +62,15 @@ OBTAIN = (
     "GazeFollow *extended* (with head boxes and in/out labels) is linked from the README of "
     "https://github.com/ejcgt/attention-target-detection; the original at http://gazefollow.csail.mit.edu has no head boxes."
 )
-LAYOUT = "train_annotations_release.txt and/or test_annotations_release.txt, beside the folders train/ and test2/ of photos"
+LAYOUT = (
+    "train_annotations_release.txt and/or test_annotations_release.txt (or, without head boxes, train_annotations.mat and/or "
+    "test2_annotations.mat), beside the folders train/ and test2/ of photos"
+)
 
 TRAIN_FILE = "train_annotations_release.txt"
 TEST_FILE = "test_annotations_release.txt"
+TRAIN_ORIGINAL = "train_annotations.mat"
+TEST_ORIGINAL = "test2_annotations.mat"
 HEAD_BOX = ("bbox_x_min", "bbox_y_min", "bbox_x_max", "bbox_y_max")
 TRAIN_COLUMNS = (
     *("path", "id", "body_bbox_x", "body_bbox_y", "body_bbox_w", "body_bbox_h", "eye_x", "eye_y", "gaze_x", "gaze_y"),
@@ -66,20 +80,32 @@ TEST_COLUMNS = tuple(column for column in TRAIN_COLUMNS if column != "inout")
 
 INVERTED = "inverted head box swapped"
 DIFFERING = "head boxes differ between annotations, the first used"
+ESTIMATED = "head box estimated from eye and body"
+
+FILE_NAME = r".*[^./]\.[A-Za-z]{2,5}"
 
 Split = Literal["train", "test"]
 
 
 class GazeFollowOptions(SourceOptions):
-    """Names of the two label files under the root; ``None`` leaves one out.
+    """Names of files under the root; ``None`` leaves one out.
 
-    Either file may be absent as long as its name is the released one; a file that was named must exist.
+    ``train_file``, ``test_file``: the labels; a name that ends in ``.mat`` is read as original ones. If neither of the default
+    files is there, the original ones are read.
+
+    ``train_metadata``, ``test_metadata``: the original labels that name a photo's origin, and so its cluster, where the text
+    does not. They are opened only then.
+
+    A default file may be absent; a file that was named must exist. A recipe that is to give everyone the same dataset names
+    the label files, and names the metadata or leaves it out.
     """
 
     train_file: str | None = TRAIN_FILE
     test_file: str | None = TEST_FILE
+    train_metadata: str | None = TRAIN_ORIGINAL
+    test_metadata: str | None = TEST_ORIGINAL
 
-    @field_validator("train_file", "test_file")
+    @field_validator("*")
     @classmethod
     def _inside_the_root(cls, name: str | None) -> str | None:
         if name is not None and (fault := path_fault(name)):
@@ -106,18 +132,11 @@ def read(root: Path, options: GazeFollowOptions) -> Listing:
 
 def read_labels(root: Path, options: GazeFollowOptions, kind: str, obtain: str) -> Listing:
     """:func:`read`, for any ``kind`` of source that is stored in the GazeFollow layout."""
-    named: tuple[tuple[Split, str | None], ...] = (("train", options.train_file), ("test", options.test_file))
-    files = [(split, name) for split, name in named if name is not None and (root / name).is_file()]
-    for split, name in named:
-        if name is not None and (split, name) not in files and f"{split}_file" in options.model_fields_set:
-            raise wrong_folder(root, f"the label file {name}, named by the option {split}_file", obtain)
-    if not files:
-        raise wrong_folder(root, LAYOUT, obtain)
-
+    files = _label_files(root, options, obtain)
     tables, rejected = [], []
     for split, name in files:
-        table, malformed = _read_file(root, name, split, kind)
-        tables.append(table)
+        table, malformed = (_read_original if name.endswith(".mat") else _read_text)(root, name, split, kind)
+        tables.append(_with_clusters(root, table, split, options, obtain))
         rejected += malformed
     table = _name_people(pd.concat(tables, ignore_index=True))
     faults = _faults(table)
@@ -128,7 +147,56 @@ def read_labels(root: Path, options: GazeFollowOptions, kind: str, obtain: str) 
     return Listing(photos, tuple(rejected), repaired)
 
 
-def _read_file(root: Path, name: str, split: Split, kind: str) -> tuple[pd.DataFrame, list[Rejected]]:
+def _label_files(root: Path, options: GazeFollowOptions, obtain: str) -> list[tuple[Split, str]]:
+    """Label files to read: those of the options that are there, or else the original ones."""
+    named: tuple[tuple[Split, str | None, str], ...] = (
+        ("train", options.train_file, TRAIN_ORIGINAL),
+        ("test", options.test_file, TEST_ORIGINAL),
+    )
+    for split, name, _ in named:
+        _must_exist(root, f"{split}_file", name, options, obtain)
+    files = [(split, name) for split, name, _ in named if name is not None and (root / name).is_file()]
+    if not files:
+        files = [(split, original) for split, name, original in named if name is not None and (root / original).is_file()]
+    if not files:
+        raise wrong_folder(root, LAYOUT, obtain)
+    return files
+
+
+def _must_exist(root: Path, option: str, name: str | None, options: GazeFollowOptions, obtain: str) -> None:
+    if name is not None and option in options.model_fields_set and not (root / name).is_file():
+        raise wrong_folder(root, f"the label file {name}, named by the option {option}", obtain)
+
+
+def _read_original(root: Path, name: str, split: Split, kind: str) -> tuple[pd.DataFrame, list[Rejected]]:
+    """One file of original labels in the form of :func:`_read_text`; a row's ``line`` is the number of its entry."""
+    table, malformed = gazefollow_mat.read_people(root / name, split)
+    if table.empty and not malformed:
+        raise InputError(f"Expected labels in {root / name}; it has no entry. Take it from the dataset's release again.")
+    texts = {f"{column}_text": table[column].map(repr) for column in ("eye_x", "eye_y", "gaze_x", "gaze_y", *HEAD_BOX)}
+    table = table.rename(columns={"number": "line"}).assign(
+        file=name, split=split, unit="fraction", id=table["number"].astype(str), inout=1.0, inout_text="1", **texts
+    )
+    return table, [Rejected(kind, row_reference(name, [line]), path, "", reason) for line, path, reason in malformed]
+
+
+def _with_clusters(root: Path, table: pd.DataFrame, split: Split, options: GazeFollowOptions, obtain: str) -> pd.DataFrame:
+    """Add ``cluster``: the photo's name of origin where it is known, else its path."""
+    option = f"{split}_metadata"
+    metadata: str | None = getattr(options, option)
+    _must_exist(root, option, metadata, options, obtain)
+    paths = table["path"]
+    clusters = (table["source"] + "/" + table["meta"]).where(table["meta"].str.fullmatch(FILE_NAME), "")
+    if metadata is not None and (clusters == "").any() and (root / metadata).is_file():
+        origins = gazefollow_mat.read_origins(root / metadata, split)
+        told = {path: f"{source}/{meta}" for path, (source, meta) in origins.items() if re.fullmatch(FILE_NAME, meta)}
+        clusters = clusters.where(clusters != "", paths.map(told).fillna(""))
+    clusters = clusters.where(clusters != "", paths)
+    # rows of a photo that name several origins, or not all of them one, go to the name that sorts first
+    return table.assign(cluster=clusters.groupby(paths).transform("min"))
+
+
+def _read_text(root: Path, name: str, split: Split, kind: str) -> tuple[pd.DataFrame, list[Rejected]]:
     """One label file as a table of text and numbers, and its rows that have the wrong number of columns.
 
     Train has 17 columns and test 16, but either is read in either form (data that are rendered know ``inout`` of their test
@@ -154,10 +222,10 @@ def _read_file(root: Path, name: str, split: Split, kind: str) -> tuple[pd.DataF
     ]
     rows = list(compress(rows, sound))
     # the text of a numeric column is kept, so that a faulty one can be quoted; object arrays spare pandas a conversion
-    data: dict[str, object] = {"file": name, "split": split, "line": list(compress(lines, sound))}
+    data: dict[str, object] = {"file": name, "split": split, "unit": "pixel", "line": list(compress(lines, sound))}
     for index, column in enumerate(columns):
         texts = np.array([row[index] for row in rows], dtype=object)
-        if column in ("path", "id", "source"):
+        if column in ("path", "id", "source", "meta"):
             data[column] = texts
         elif column.startswith(("eye", "gaze", "bbox", "inout")):
             data[f"{column}_text"] = texts
@@ -190,7 +258,9 @@ def _faults(table: pd.DataFrame) -> NDArray[np.object_]:
         return table[column].to_numpy(dtype=np.float64)
 
     test = (table["split"] == "test").to_numpy()
-    shared = table["path"].isin(table.loc[test, "path"]).to_numpy() & ~test
+    shared = (
+        table["path"].isin(table.loc[test, "path"]) | table["cluster"].isin(table.loc[test, "cluster"])
+    ).to_numpy() & ~test
     mark(faults, shared, "the photo belongs to the test split too, and is kept there")
 
     inout = numbers("inout")
@@ -218,14 +288,6 @@ def _reject(table: pd.DataFrame, reasons: NDArray[np.object_], kind: str) -> lis
     return [Rejected(kind, row_reference(file, [line]), path, person, reason) for file, line, path, person, reason in rows]
 
 
-def _cluster(path: str) -> str:
-    """Unit of splitting and of the bootstrap: the photo.
-
-    Test photos that are the same picture under several paths would share a cluster here, once their names of origin are read.
-    """
-    return path
-
-
 def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:
     """Photos sorted by path, their people in the order of their first rows, the points of each in the order of the rows."""
     if table.empty:
@@ -243,11 +305,12 @@ def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:
     differing = np.logical_or.reduceat((boxes != np.repeat(boxes[starts], ends - starts, axis=0)).any(axis=1), starts)
 
     heads = table.iloc[starts]
-    columns = (heads[column].tolist() for column in ("path", "split", "file", "person", "source"))
+    columns = (heads[column].tolist() for column in ("path", "split", "cluster", "file", "person", "source", "unit"))
     points = list(zip(table["gaze_x"].tolist(), table["gaze_y"].tolist(), strict=True))
     lines = table["line"].tolist()
-    people: dict[tuple[str, Split], list[Person]] = {}
-    for path, split, file, name, origin, start, end, box, inside, swapped, unequal in zip(
+    people: dict[tuple[str, Split, str], list[Person]] = {}
+    units: dict[str, Unit] = {"pixel": "pixel", "fraction": "fraction"}
+    for path, split, cluster, file, name, origin, unit, start, end, box, inside, swapped, unequal in zip(
         *columns,
         starts.tolist(),
         ends.tolist(),
@@ -259,17 +322,17 @@ def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:
     ):
         person = Person(
             person=name,
-            row=row_reference(file, lines[start:end]),
+            row=row_reference(file, sorted(set(lines[start:end]))),
             head_box=(box[0], box[1], box[2], box[3]),
-            head_unit="pixel",
+            head_unit=units[unit],
             gaze=tuple(points[start:end]) if inside else (),
             gaze_unit="fraction",
             in_frame=inside,
             extras={"origin": origin} if origin else {},
-            repairs=(INVERTED,) * swapped + (DIFFERING,) * unequal,
+            repairs=(INVERTED,) * swapped + (DIFFERING,) * unequal + (ESTIMATED,) * (unit == "fraction"),
         )
-        people.setdefault((path, split), []).append(person)
-    return tuple(Photo(path, split, _cluster(path), tuple(group)) for (path, split), group in people.items())
+        people.setdefault((path, split, cluster), []).append(person)
+    return tuple(Photo(*key, tuple(group)) for key, group in people.items())
 
 
 SOURCE = Source(
