@@ -31,6 +31,8 @@ COMMANDS: dict[str, Command] = {
     "recipes": Command("builders.commands:recipes", "List and show dataset recipes."),
     "build": Command("builders.commands:build", "Build a dataset from a recipe and sources; the same command resumes."),
     "verify": Command("builders.commands:verify", "Check a built dataset against its manifest."),
+    "diff": Command("builders.publish_commands:diff", "Say where two built datasets differ: recipe, labels, pixels."),
+    "export": Command("builders.publish_commands:export", "Write a dataset as COCO, GazeFollow360, WebDataset, cubemap or viewports."),
     "preview": Command("builders.commands:preview", "Draw a contact sheet: panorama, head, gaze, viewport."),
     "models": Command("baselines.commands:models", "List the predictors there are."),
     "train": Command("baselines.commands:train", "Train a predictor on a train split."),
