@@ -2,11 +2,15 @@
 
 Conventions
 -----------
-Heads turn to where their targets are, mostly; eyes do the rest exactly. A person who is looked at is looked at between the
-eyes. Targets that would turn a face away from the camera are kept less often, as in photos of people.
+Heads turn to where their targets are, mostly; eyes do the rest exactly. Targets are among what is ``shown`` or ``elsewhere``
+(see :mod:`builders.procedural.layout`). A person who is looked at is looked at between the
+eyes. Photos are mostly taken of faces: there, targets that would turn a face away from the camera are kept less often.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,20 +18,32 @@ from builders.procedural import things
 from builders.procedural.assembly import Assembly, turn
 from builders.procedural.figures import Body, Looks, build_figure, eye_centres, sample_looks, turn_head
 from builders.procedural.paint import Paint, scaled
-from builders.procedural.scene import Figure, Gaze, face_side
+from builders.procedural.scene import FaceSide, Figure, Gaze, TargetKind, face_side
 from builders.procedural.stage import PALETTE, Stage
 from srgaze360 import sphere
 from srgaze360.sphere import FloatArray
 
-TARGET_SHARES = {"object": 0.61, "person": 0.31, "surface": 0.08}  # drawn; kept ones come to 0.66, 0.26, 0.08
-ELSEWHERE = {"object": 0.15, "surface": 0.3}  # share of these targets that lie outside the sector of the photos
+# drawn; of those kept in photos 0.66, 0.26, 0.08
+TARGET_SHARES: dict[TargetKind, float] = {"object": 0.61, "person": 0.31, "surface": 0.08}
 HOLDS_SOMETHING = 0.12
-TURNS_AWAY = {"front": 1.0, "side": 0.75, "back": 0.3}  # chance to keep a target, by the side of the face it shows
 STEEPEST_GAZE_DEG = 62.0
 NEAREST_TARGET = 0.55
 
 
-def cast(stage: Stage, bodies: list[tuple[Body, int]], shown: list[Gaze], elsewhere: list[Gaze]) -> tuple[Figure, ...]:
+class Habits(NamedTuple):
+    """How targets are chosen.
+
+    ``elsewhere`` is the share of targets of a kind that are drawn among those elsewhere; ``faces`` the chance to keep a target,
+    by the side of the face that the camera then sees.
+    """
+
+    elsewhere: Mapping[TargetKind, float]
+    faces: Mapping[FaceSide, float]
+
+
+def cast(
+    stage: Stage, bodies: list[tuple[Body, int]], shown: list[Gaze], elsewhere: list[Gaze], habits: Habits
+) -> tuple[Figure, ...]:
     """Give everybody a target, turn bodies, heads and eyes, and add their solids."""
     rng = stage.rng
     clothes = [stage.dulled(colour) for colour in PALETTE]
@@ -37,7 +53,7 @@ def cast(stage: Stage, bodies: list[tuple[Body, int]], shown: list[Gaze], elsewh
     for number, (body, _) in enumerate(bodies):
         others = [Gaze(other.head, "person", entity) for other, entity in bodies if other is not body]
         own = held[number]
-        aims.append(own if own is not None and rng.random() < 0.85 else _choose(stage, body, others, shown, elsewhere))
+        aims.append(own if own is not None and rng.random() < 0.85 else _choose(stage, body, others, shown, elsewhere, habits))
 
     # heads turn to where heads are; only then is it known where eyes are, which is what eyes turn to
     rotations = [turn_head(rng, body.head, aim.point) for (body, _), aim in zip(bodies, aims, strict=True)]
@@ -84,13 +100,13 @@ def _dress(stage: Stage, body: Body, looks: Looks, rotation: FloatArray, gaze: G
         stage.solids += kit.solids
 
 
-def _choose(stage: Stage, body: Body, others: list[Gaze], shown: list[Gaze], elsewhere: list[Gaze]) -> Gaze:
+def _choose(stage: Stage, body: Body, others: list[Gaze], shown: list[Gaze], elsewhere: list[Gaze], habits: Habits) -> Gaze:
     """Draw a target that a neck allows: not too steep, not too near."""
     rng = stage.rng
     kinds = list(TARGET_SHARES)
     for _ in range(60):
-        kind = str(rng.choice(kinds, p=list(TARGET_SHARES.values())))
-        away = rng.random() < ELSEWHERE.get(kind, 0.0)
+        kind = kinds[rng.choice(len(kinds), p=list(TARGET_SHARES.values()))]
+        away = rng.random() < habits.elsewhere.get(kind, 0.0)
         candidates = {"object": elsewhere if away else shown, "person": others}.get(kind, [])
         if kind == "surface":
             gaze = Gaze(_bare_point(stage, inside=not away), "surface", None)
@@ -102,7 +118,7 @@ def _choose(stage: Stage, body: Body, others: list[Gaze], shown: list[Gaze], els
         _, lat = sphere.lonlat_from_direction(offset)
         easy = abs(float(lat)) < np.radians(STEEPEST_GAZE_DEG) and np.hypot(offset[0], offset[2]) > NEAREST_TARGET
         side = face_side(float(sphere.angle_between(offset, stage.camera - body.head)))
-        if easy and rng.random() < TURNS_AWAY[side]:
+        if easy and rng.random() < habits.faces[side]:
             return gaze
     return Gaze(_bare_point(stage, inside=True), "surface", None)
 

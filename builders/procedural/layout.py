@@ -4,7 +4,9 @@ Conventions
 -----------
 A scene is a function of (seed, arrangement, index) alone. ``group``: people and most things stand before the camera, in a
 sector around ``front_deg``, as photos are taken; some things are elsewhere, so that some targets fall outside any photo.
-``around``: people and things on all sides, so that panoramas hold targets behind whoever takes them as a photo.
+``around``: people and things on all sides of the camera, things at its foot and above it, and a camera lower or higher than
+eyes are: panoramas hold targets that no photo of the person would show. What is *elsewhere* (see ``cast``) is, for ``group``,
+what stands outside the sector, and for ``around`` what is above and below the camera.
 
 Colours are varied on purpose: objects are vivid in some scenes, dull in others, and at times of the colour of the wall, so
 that what is looked at cannot be found by its colour alone.
@@ -18,7 +20,7 @@ import numpy as np
 
 from builders.procedural import things
 from builders.procedural.assembly import Assembly, turn
-from builders.procedural.casting import cast
+from builders.procedural.casting import Habits, cast
 from builders.procedural.figures import Body, Posture
 from builders.procedural.paint import Colour, Paint, mix, scaled
 from builders.procedural.room import FLOOR, Room, sample_room
@@ -38,9 +40,18 @@ RUGS: tuple[tuple[str, tuple[float, ...]], ...] = (
 )
 
 
+HEADROOM = 0.7  # metres at least between camera and ceiling
+STEEPNESS = 1.1  # greatest distance to the side of what is above or below the camera, for each metre up or down
+LAMP_CLEARANCE = 0.8  # metres
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """Numbers of an arrangement: degrees, metres from the camera, and half-open ranges of counts."""
+    """Numbers of an arrangement: degrees, metres from the camera, and half-open ranges of counts.
+
+    ``camera_height`` is mean, standard deviation, lowest, highest; ``above_and_below`` counts the things above
+    the camera and, drawn again, those at its foot.
+    """
 
     sector_deg: float
     free: float
@@ -49,11 +60,16 @@ class _Plan:
     objects_at: tuple[float, float]
     objects: tuple[int, int]
     elsewhere: tuple[int, int]
+    habits: Habits
+    camera_height: tuple[float, float, float, float]
+    above_and_below: tuple[int, int] | None = None
 
 
+AS_IN_PHOTOS = Habits({"object": 0.15, "surface": 0.3}, {"front": 1.0, "side": 0.75, "back": 0.3})
+ALL_AROUND = Habits({"object": 0.45}, {"front": 0.7, "side": 1.0, "back": 1.0})
 ARRANGEMENTS: dict[str, _Plan] = {
-    "group": _Plan(23.0, 4.7, (2.5, 5.5), 5.0, (2.5, 5.5), (3, 7), (1, 4)),
-    "around": _Plan(180.0, 2.2, (1.2, 2.8), 28.0, (1.3, 4.0), (5, 9), (0, 1)),
+    "group": _Plan(23.0, 4.7, (2.5, 5.5), 5.0, (2.5, 5.5), (3, 7), (1, 4), AS_IN_PHOTOS, (1.5, 0.12, 1.15, 1.75)),
+    "around": _Plan(180.0, 2.2, (1.2, 2.8), 28.0, (1.3, 4.0), (5, 9), (0, 1), ALL_AROUND, (1.45, 0.25, 0.95, 1.95), (1, 4)),
 }
 
 
@@ -72,34 +88,58 @@ def sample_scene(seed: int, index: int, arrangement: Arrangement = "group") -> S
     plan = ARRANGEMENTS[arrangement]
     rng = generator(seed, "procedural scene", arrangement, index)
     room = sample_room(rng)
-    camera, front_deg = _viewpoint(rng, room, plan.free)
+    camera, front_deg = _viewpoint(rng, room, plan)
     vividness = float(np.clip(rng.normal(0.75, 0.25), 0.2, 1.0))
-    clearance = (float(camera[0]), float(camera[2]), 0.75)
-    stage = Stage(rng, room, camera, front_deg, plan.sector_deg, vividness, taken=[clearance])
+    stage = Stage(rng, room, camera, front_deg, plan.sector_deg, vividness)
+    below, above = _place_below_and_above(stage, plan)  # before the camera's own place is taken
+    stage.taken.append((float(camera[0]), float(camera[2]), 0.75))
 
     bodies = _place_people(stage, plan)
     shown = _place_objects(stage, plan.objects_at, int(rng.integers(*plan.objects)), inside=True)
     elsewhere = _place_objects(stage, (1.5, 4.5), int(rng.integers(*plan.elsewhere)), inside=False)
     _furnish(stage)
-    figures = cast(stage, bodies, shown, elsewhere)
-    light = _sample_light(rng, room)
+    figures = cast(stage, bodies, shown, elsewhere + below + above, plan.habits)
+    light = _sample_light(rng, room, above)
     return Scene(
         seed, index, arrangement, stage.room, camera, front_deg, light, tuple(stage.entities), tuple(stage.solids), figures
     )
 
 
-def _viewpoint(rng: np.random.Generator, room: Room, free: float) -> tuple[FloatArray, float]:
-    """Camera position, off the room's middle, and a direction in which ``free`` metres lie before the wall."""
-    height = float(np.clip(rng.normal(1.5, 0.12), 1.15, 1.75))
+def _viewpoint(rng: np.random.Generator, room: Room, plan: _Plan) -> tuple[FloatArray, float]:
+    """Camera position, off the room's middle, and a direction in which the free metres lie before the wall."""
+    mean, spread, lowest, highest = plan.camera_height
+    height = float(np.clip(rng.normal(mean, spread), lowest, min(highest, room.height - HEADROOM)))
     camera, front_deg = np.zeros(3), 0.0
     for _ in range(200):
         x, z = (float(rng.uniform(0.14, 0.86) * size) for size in room.high[[0, 2]])
         camera, front_deg = np.array([x, -height, z]), float(rng.uniform(-180.0, 180.0))
         sides = sphere.direction_from_lonlat(np.radians(front_deg + np.array([-16.0, 0.0, 16.0])), 0.0)
         distance, _ = room.meet(camera, (sides[:, 0], sides[:, 1], sides[:, 2]))
-        if distance.min() > free and min(x, z, room.high[0] - x, room.high[2] - z) > 0.85:
+        if distance.min() > plan.free and min(x, z, room.high[0] - x, room.high[2] - z) > 0.85:
             break
     return camera, front_deg
+
+
+def _place_below_and_above(stage: Stage, plan: _Plan) -> tuple[list[Gaze], list[Gaze]]:
+    """Place things at the camera's foot and hang things above it, most of them steeper than 45 degrees."""
+    below: list[Gaze] = []
+    above: list[Gaze] = []
+    if plan.above_and_below is None:
+        return below, above
+    rng, height = stage.rng, float(-stage.camera[1])
+    for name in rng.permutation(things.ON_FLOOR)[: rng.integers(*plan.above_and_below)]:
+        place = stage.spot(0.2, (0.0, STEEPNESS * (height - 0.15)), inside=True)
+        if place is not None:
+            turned = turn(rng.uniform(-180, 180))
+            below.append(stage.build(str(name), things.OBJECTS[name], place, turned, rng.uniform(0.8, 1.2)))
+    room_for = stage.room.height - height - 0.2
+    for name in rng.permutation(list(things.HANGING))[: rng.integers(*plan.above_and_below)]:
+        scale = float(rng.uniform(0.8, min(1.5, room_for / things.HANGING_LENGTH)))
+        place = stage.spot(0.25, (0.0, STEEPNESS * (room_for + 0.2 - 0.6 * scale * things.HANGING_LENGTH)), inside=True)
+        if place is not None:
+            ceiling = np.array([place[0], stage.room.low[1], place[2]])
+            above.append(stage.build(str(name), things.HANGING[name], ceiling, turn(rng.uniform(-180, 180)), scale))
+    return below, above
 
 
 def _place_people(stage: Stage, plan: _Plan) -> list[tuple[Body, int]]:
@@ -214,8 +254,11 @@ def _rug(stage: Stage) -> Room:
     return replace(stage.room, rug=kit.solids[0])
 
 
-def _sample_light(rng: np.random.Generator, room: Room) -> Light:
-    share = rng.uniform(0.25, 0.75, 2)
+def _sample_light(rng: np.random.Generator, room: Room, hanging: list[Gaze]) -> Light:
+    for _ in range(100):  # the lamp must not be inside a thing that hangs, nor so near that all is in its shadow
+        share = rng.uniform(0.25, 0.75, 2)
+        if all(np.hypot(*(share * room.high[[0, 2]] - gaze.point[[0, 2]])) > LAMP_CLEARANCE for gaze in hanging):
+            break
     warmth = float(rng.uniform(0.0, 1.0))
     lamp = _brighter(mix((1.0, 0.95, 0.86), (0.93, 0.97, 1.0), warmth), float(rng.uniform(1.1, 1.6)))
     above = _brighter(mix((0.9, 0.93, 1.0), (1.0, 0.95, 0.88), warmth), float(rng.uniform(0.42, 0.6)))

@@ -30,7 +30,6 @@ FOV_DEG = (50.0, 75.0)  # of the longer side
 HEAD_INSIDE = 0.75  # share of a labelled head's box that lies in the picture
 HEAD_SEEN = 0.5  # share of a labelled head that nothing hides
 ATTEMPTS = 60
-OUTLIER_SHARE, OUTLIER_FACTOR = 0.06, 4.0
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -173,30 +172,3 @@ def _seen(scene: Scene, view: View, figure: Figure, low: FloatArray, high: Float
     _, index = scene.tracer.trace(scene.camera, (rx, ry, rz))
     own = np.array([solid.entity == figure.entity for solid in scene.solids] + [False])  # the last stands for NOTHING
     return float(np.mean(own[index[on_head]])) if on_head.any() else 0.0
-
-
-def simulate_annotators(
-    rng: np.random.Generator, label: PhotoLabel, camera: Camera, count: int, noise_deg: float
-) -> FloatArray:
-    """Points (count, 2), fractions inside the photo, at which annotators would click for a target in frame.
-
-    Errors are angles as seen from the camera: normal with ``noise_deg`` along both axes, and four times that in 6 of 100
-    cases (another thing taken for the target). Points outside the photo are drawn again, as nobody can click there.
-    """
-    if label.target is None or count == 0:
-        return np.empty((0, 2))
-    size = np.array([camera.width, camera.height], dtype=np.float64)
-    exact = camera.rays(np.asarray(label.target) * size).directions
-    points = np.broadcast_to(np.asarray(label.target), (count, 2)).copy()
-    pending = np.arange(count)
-    for _ in range(100):
-        spread = np.where(rng.random(len(pending)) < OUTLIER_SHARE, OUTLIER_FACTOR, 1.0) * np.radians(noise_deg)
-        noisy = sphere.exp_map(exact, rng.normal(size=(len(pending), 2)) * spread[:, None])
-        drawn, valid = camera.project(noisy)
-        drawn = drawn / size
-        inside = valid & np.all((drawn > 0.0) & (drawn < 1.0), axis=1)
-        points[pending[inside]] = drawn[inside]
-        pending = pending[~inside]
-        if not len(pending):
-            break
-    return points

@@ -301,7 +301,7 @@ def render_photo(scene: Scene, camera: Camera, rotation: FloatArray, supersample
 def render_panorama(scene: Scene, width: int, supersample: int = 1, rotation: FloatArray | None = None) -> UInt8Array:
     """Panorama of a scene from its camera position: RGB (width / 2, width, 3), longitude 0 along the world's z axis.
 
-    ``rotation`` (3, 3), world_from_panorama, turns the sphere; labels (``panorama_label``) are for the unturned one.
+    ``rotation`` (3, 3), world_from_panorama, turns the sphere; labels (``label_panorama``) are for the unturned one.
     """
     if width < 2 or width % 2:
         raise InputError(f"The width of a panorama must be an even number of pixels; found {width}.")

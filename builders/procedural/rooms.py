@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-
-import cv2
 
 from builders.procedural.layout import sample_scene
 from builders.procedural.render import render_panorama
 from builders.procedural.scene import Scene
+from builders.procedural.spread import check_empty, spread
 from srgaze360.console import silent
-from srgaze360.errors import InputError
 from srgaze360.images import write_image
 
 WIDTH = 1024
@@ -39,18 +35,9 @@ def write_background_panoramas(
     InputError
         ``out`` holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"Expected an empty or a new folder for background panoramas; {out} holds something. Name another one."
-        )
-    make = partial(_write_room, out, seed, width)
-    if workers == 1:
-        for index in range(count):
-            progress(make(index))
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        for done in pool.map(make, range(count)):
-            progress(done)
+    check_empty(out, "background panoramas")
+    for done in spread(partial(_write_room, out, seed, width), range(count), workers):
+        progress(done)
 
 
 def _write_room(out: Path, seed: int, width: int, index: int) -> int:

@@ -4,7 +4,8 @@ Conventions
 -----------
 Every builder adds solids to an :class:`~builders.procedural.assembly.Assembly` that stands at the thing's foot and returns
 the point people look at, in the assembly's axes: a point inside its largest solid. Objects are about 0.3 m high at scale 1;
-things on walls face along +z with their back at z = 0. ``colours`` are the two or three colours of this copy.
+things on walls face along +z with their back at z = 0; things that
+hang have their origin at the ceiling and are 0.5 m long. ``colours`` are the two or three colours of this copy.
 """
 
 from __future__ import annotations
@@ -167,6 +168,38 @@ def _phone(kit: Assembly, colours: Sequence[Colour], rng: np.random.Generator) -
     return (0, -0.085, 0)
 
 
+def _pendant(kit: Assembly, colours: Sequence[Colour], _: np.random.Generator) -> Point:
+    kit.drum((0, 0.12, 0), 0.009, 0.12, Paint((DARK,)))
+    kit.drum((0, 0.33, 0), 0.2, 0.1, Paint((mix(colours[0], PALE, 0.25),), glow=0.45), top=0.3)
+    kit.ball((0, 0.43, 0), 0.06, Paint((PALE,), glow=0.95))
+    return (0, 0.33, 0)
+
+
+def _lantern(kit: Assembly, colours: Sequence[Colour], _: np.random.Generator) -> Point:
+    kit.drum((0, 0.07, 0), 0.006, 0.07, Paint((DARK,)))
+    paper = Paint((mix(colours[0], PALE, 0.3), mix(colours[1], PALE, 0.1)), "bands", (1.0, 7.0, 0.25), glow=0.5)
+    kit.ball((0, 0.32, 0), (0.2, 0.18, 0.2), paper)
+    return (0, 0.32, 0)
+
+
+def _balloon(kit: Assembly, colours: Sequence[Colour], _: np.random.Generator) -> Point:
+    kit.ball((0, 0.18, 0), (0.14, 0.17, 0.14), Paint((colours[0],), gloss=0.8))
+    kit.drum((0, 0.36, 0), 0.02, 0.015, Paint((scaled(colours[0], 0.7),)), top=0.2)
+    kit.limb((0, 0.37, 0), (0.02, 0.5, 0.01), (0.004, 0.004), Paint((PALE,)))
+    return (0, 0.18, 0)
+
+
+def _hanging_plant(kit: Assembly, colours: Sequence[Colour], rng: np.random.Generator) -> Point:
+    leaves = Paint((LEAF, scaled(LEAF, 0.6)), "mottled", (4.0,), gloss=0.2)
+    for angle in np.radians(np.arange(3) * 120.0 + rng.uniform(0, 120)):
+        x, z = 0.13 * float(np.sin(angle)), 0.13 * float(np.cos(angle))
+        kit.limb((0, 0, 0), (x, 0.3, z), (0.005, 0.005), Paint((WOOD,)))
+        kit.limb((1.1 * x, 0.3, 1.1 * z), (1.25 * x, 0.47, 1.25 * z), (0.045, 0.025), leaves)
+    kit.ball((0, 0.24, 0), (0.14, 0.07, 0.14), leaves)
+    kit.drum((0, 0.38, 0), 0.09, 0.09, Paint((colours[0], colours[1]), "bands", (1.0, 3.0, 0.35), gloss=0.3), top=1.5)
+    return (0, 0.38, 0)
+
+
 def _painting(kit: Assembly, colours: Sequence[Colour], rng: np.random.Generator) -> Point:
     half = (float(rng.uniform(0.25, 0.45)), float(rng.uniform(0.2, 0.4)), 0.02)
     cells = (float(rng.integers(1, 5)), float(rng.integers(1, 5)), float(rng.integers(1000)), 0.1)
@@ -192,6 +225,8 @@ OBJECTS: dict[str, Builder] = {
 }  # fmt: skip
 ON_FLOOR = ("ball", "gift", "vase", "plant", "teddy", "globe", "cone", "car", "robot")
 IN_HAND: dict[str, Builder] = {"open book": _board, "phone": _phone}
+HANGING: dict[str, Builder] = {"pendant": _pendant, "lantern": _lantern, "balloon": _balloon, "hanging plant": _hanging_plant}
+HANGING_LENGTH = 0.5  # metres at scale 1
 ON_WALL: dict[str, Builder] = {"painting": _painting, "screen": _screen, "clock": _wall_clock}
 
 
