@@ -18,18 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.backgrounds import blurred_extension, panorama_fill
+from builders.backgrounds import BACKGROUNDS, Backdrop, Placed, feathered
 from builders.images import UnreadableImage, read_image
 from builders.labels import NoLabelError, PhotoLabels, lift
 from builders.plan import Placement, Task, unit_hash
 from builders.pose import Pose, place_apart, solve_pose
 from builders.recipe import Recipe
-from builders.records import geometry, person_row
+from builders.records import NOTHING_AROUND, geometry, person_row
 from builders.sources.base import Rejected, ResolvedPerson, resolve_person
 from srgaze360.cameras import Camera
 from srgaze360.dataset import label_digest
 from srgaze360.errors import InputError
-from srgaze360.files import digest, digest_pixels, path_inside, write_bytes
+from srgaze360.files import digest, digest_pixels, generator, path_inside, write_bytes
 from srgaze360.images import decode_rgb, encode_image
 from srgaze360.reproject import Patch, composite, photo_to_patch
 
@@ -66,12 +66,17 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """An opened photo at its place."""
+class Laid:
+    """An opened photo at its place, and the patch of the panorama that it makes there."""
 
     opened: Opened
     pose: Pose
     patch: Patch
+
+    @property
+    def placed(self) -> Placed:
+        """The photo and its place, as backgrounds see it."""
+        return Placed(self.opened.image, self.opened.camera, self.pose.rotation)
 
 
 class Unusable(Exception):
@@ -86,19 +91,19 @@ def make_panorama(task: Task, job: Job) -> Made:
     """Carry out a task: write the panorama, return its rows."""
     rejected: list[Rejected] = []
     opened = [photo for item in task.placements if (photo := _open(task, item, job, rejected)) is not None]
-    placed = _place(task, opened, job.recipe, rejected)
-    if not placed:
+    laid = _lay(task, opened, job.recipe, rejected)
+    if not laid:
         return Made((), None, tuple(rejected))
     output = job.recipe.output
     try:
-        canvas = _paint(task, job, placed)
+        canvas = _paint(task, job, laid)
     except UnreadableImage as error:
         where = ", ".join(image for _, image in task.backdrop)
-        for item in placed:
+        for item in laid:
             rejected += _reject_all(task, item.opened.placement, f"background cannot be read ({where}: {error})")
         return Made((), None, tuple(rejected))
     image_path = f"panoramas/{task.split}/{task.panorama_id}{SUFFIXES[output.format]}"
-    rows = tuple(_rows(task, placed, image_path))
+    rows = tuple(_rows(task, laid, image_path))
     content = encode_image(canvas, SUFFIXES[output.format], output.quality)
     write_bytes(job.out / image_path, content, sync=False)
     return Made(rows, _entry(task, image_path, content, rows), tuple(rejected))
@@ -126,9 +131,9 @@ def _entry(task: Task, image_path: str, content: bytes, rows: Sequence[Mapping[s
     }
 
 
-def _rows(task: Task, placed: Sequence[Placed], image_path: str) -> Iterable[dict[str, Any]]:
-    for item in placed:
-        shared = geometry(task, item.opened.camera, item.pose, item.patch) | {"image_path": image_path, "photos": len(placed)}
+def _rows(task: Task, laid: Sequence[Laid], image_path: str) -> Iterable[dict[str, Any]]:
+    for item in laid:
+        shared = geometry(task, item.opened.camera, item.pose, item.patch) | {"image_path": image_path, "photos": len(laid)}
         for label in item.opened.labels:
             yield person_row(task, item.opened.placement, label, item.pose.rotation, shared)
 
@@ -221,7 +226,7 @@ def photo_camera(item: Placement, recipe: Recipe, width: int, height: int) -> Ca
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-def _place(task: Task, opened: Sequence[Opened], recipe: Recipe, rejected: list[Rejected]) -> list[Placed]:
+def _lay(task: Task, opened: Sequence[Opened], recipe: Recipe, rejected: list[Rejected]) -> list[Laid]:
     draws = [unit_hash(recipe.seed, photo.placement.key, "longitude_deg") for photo in opened]
     settings = [{**task.settings, **photo.placement.settings} for photo in opened]
     poses: list[Pose | None] = [
@@ -230,33 +235,43 @@ def _place(task: Task, opened: Sequence[Opened], recipe: Recipe, rejected: list[
     ]
     if any(setting["longitude_deg"] == "apart" for setting in settings):
         poses = place_apart([photo.camera for photo in opened], [pose for pose in poses if pose is not None], draws)
-    placed = []
+    laid = []
     for photo, pose in zip(opened, poses, strict=True):
         if pose is None:
             rejected += _reject_all(task, photo.placement, "no room is left on the sphere beside the other photos")
             continue
         output = recipe.output
         patch = photo_to_patch(photo.image, photo.camera, pose.rotation, output.width, antialias=output.antialias)
-        placed.append(Placed(photo, pose, patch))
-    return placed
+        laid.append(Laid(photo, pose, patch))
+    return laid
 
 
 # --- pixels -----------------------------------------------------------------------------------------------------------
 
 
-def _paint(task: Task, job: Job, placed: Sequence[Placed]) -> NDArray[np.uint8]:
-    width = job.recipe.output.width
-    canvas = np.zeros((width // 2, width, 3), dtype=np.uint8)
-    background = task.settings.get("background")
-    images = [read_image(path_inside(job.roots[kind], image)) for kind, image in task.backdrop]
-    if background == "panorama":
-        canvas = panorama_fill(images[0], width, unit_hash(job.recipe.seed, task.key, "background turn"))
-    elif background == "blur":
-        coverage = np.zeros((width // 2, width), dtype=np.uint8)
-        for item in placed:
-            composite(canvas, item.patch)
-            composite(coverage, replace(item.patch, pixels=item.patch.coverage))
-        canvas = blurred_extension(canvas, coverage)
-    for item in placed:
+def _paint(task: Task, job: Job, laid: Sequence[Laid]) -> NDArray[np.uint8]:
+    output = job.recipe.output
+    canvas = np.zeros((output.width // 2, output.width, 3), dtype=np.uint8)
+    for item in laid:
         composite(canvas, item.patch)
-    return canvas
+    name = str(task.settings.get("background", NOTHING_AROUND))
+    if name in (NOTHING_AROUND, "black"):  # the canvas as it is
+        return canvas
+    coverage = np.zeros(canvas.shape[:2], dtype=np.uint8)
+    for item in laid:
+        composite(coverage, replace(item.patch, pixels=item.patch.coverage))
+    background = BACKGROUNDS[name]
+    backdrop = Backdrop(
+        canvas=canvas,
+        coverage=coverage,
+        placed=[item.placed for item in laid],
+        images=[read_image(path_inside(job.roots[kind], image)) for kind, image in task.backdrop],
+        seed=generator(job.recipe.seed, "background", task.key),
+    )
+    fill = background.paint(backdrop)
+    for item in laid:
+        patch = item.patch
+        if background.feathered:
+            patch = feathered(patch, item.placed, output.feather_deg)
+        composite(fill, patch)
+    return fill

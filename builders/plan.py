@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from builders.backgrounds.scenes import FACES
 from builders.recipe import PHOTO_AXES, Draw, Levels, Recipe, Strata
 from builders.sources.base import Listing, Photo, Rejected
 from srgaze360.errors import InputError
@@ -28,7 +29,7 @@ from srgaze360.files import digest
 # Backgrounds are dealt to splits in this order, so that even a few of them serve the two splits that are scored and trained on.
 BACKGROUND_SPLITS = ("test", "train", "val", "train", "test")
 VAL_KEY = "srgaze360-val"  # val depends on the cluster alone: the same in every recipe
-BACKGROUND_PHOTOS = 6  # one for each face of a cube around the sphere
+BACKGROUND_PHOTOS = len(FACES)
 PROJECTIONS = {"photos": "perspective", "panoramas": "equirectangular"}
 
 Setting = float | str

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from builders.backgrounds import BACKGROUNDS
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, suggestion
 from srgaze360.files import digest
@@ -114,7 +115,7 @@ NAMED: Mapping[str, tuple[str, ...]] = {
     "latitude_deg": ("zenith", "nadir"),
     "longitude_deg": ("clear", "seam", "apart"),
     "lens": ("own", "pinhole"),
-    "background": ("black", "mean", "mirrored", "blur", "noise", "panorama", "photos"),
+    "background": tuple(BACKGROUNDS),
 }
 SOLVED = ("seam", "zenith", "nadir")  # poses that hold for an upright sphere only
 

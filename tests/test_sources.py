@@ -6,51 +6,59 @@ import importlib
 import json
 import pkgutil
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from listings import lines_of, train_row, write_labels, write_picture
+from listings import lines_of, rows_of, train_row, write_labels, write_picture
+from listings import test_row as gazefollow_test_row
 from pydantic import ValidationError
+from source_fixtures import FIXTURES
 
 import builders.sources
 from builders.check import check_source
-from builders.images import read_image
-from builders.sources import gazefollow, panoramas, videoattentiontarget
-from builders.sources.base import SourceOptions
-from builders.sources.gazefollow import TRAIN_FILE, GazeFollowOptions
+from builders.images import read_image, read_size
+from builders.sources import gazefollow, gazefollow360, panoramas, videoattentiontarget
+from builders.sources.base import ResolvedPerson, Source, SourceOptions, resolve_person
+from builders.sources.gazefollow import TEST_FILE, TRAIN_FILE, GazeFollowOptions
+from builders.sources.gazefollow360 import GazeFollow360Options
 from builders.sources.rows import path_fault, read_rows, row_reference
 from builders.sources.videoattentiontarget import VideoAttentionTargetOptions
+from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
 
-MODULES = {
-    name: module
+MODULES: dict[str, Source] = {
+    name: module.SOURCE
     for name in sorted(info.name for info in pkgutil.iter_modules(builders.sources.__path__))
     if hasattr(module := importlib.import_module(f"builders.sources.{name}"), "SOURCE")
 }
+REGISTERED: dict[str, Source] = {
+    point.name: point.load() for point in entry_points(group="srgaze360.sources") if point.value.startswith("builders.")
+}
+SOURCES = MODULES | REGISTERED
 
 
 def test_sources_are_registered():
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
     registered = project["project"]["entry-points"]["srgaze360.sources"]
-    assert {"gazefollow", "videoattentiontarget", "panoramas"} <= set(MODULES)
-    for name in MODULES:
-        assert registered[name] == f"builders.sources.{name}:SOURCE"
+    assert registered == {name: f"builders.sources.{name}:SOURCE" for name in MODULES}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_source_states_its_facts_and_refuses_unknown_options(name):
-    source = MODULES[name].SOURCE
-    assert source.kind == name
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_states_its_facts_and_refuses_unknown_options(kind):
+    source = SOURCES[kind]
+    assert source.kind == kind
     assert all(text.strip() for text in (source.title, source.citation, source.licence, source.obtain, source.layout))
+    assert source.options() == source.options()  # every option has a default: the folder alone is enough
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         source.options(no_such_option=1)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_every_source_explains_a_wrong_folder(name, tmp_path):
-    source = MODULES[name].SOURCE
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_explains_a_wrong_folder(kind, tmp_path):
+    source = SOURCES[kind]
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.md").touch()
@@ -62,8 +70,82 @@ def test_every_source_explains_a_wrong_folder(name, tmp_path):
         "file": "is a file",
     }
     for folder, text in found.items():
-        with pytest.raises(InputError, match=rf"(?s)Expected .*{folder} {text}\. .*get the data: "):
+        with pytest.raises(InputError, match=rf"(?s)Expected .*{folder} {text}\. .*get the data: ") as raised:
             source.read(tmp_path / folder, source.options())
+        assert str(raised.value).endswith(source.obtain)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_lists_a_folder_in_its_format_and_loses_no_row(kind, tmp_path):
+    """Rows in = rows used + rows rejected, each once; what is listed fits its pictures; what is wrong is named."""
+    assert kind in FIXTURES, f"write a fixture for the source {kind} in tests/source_fixtures.py"
+    fixture, source = FIXTURES[kind], SOURCES[kind]
+    rows = fixture.write(tmp_path)
+    listing = source.read(tmp_path, source.options())
+    assert listing.photos
+    assert [photo.image for photo in listing.photos] == sorted(photo.image for photo in listing.photos)
+    named = fixture.fault in {row.fault for row in listing.rejected} | set(listing.repaired)
+    assert named, f"expected {fixture.fault!r} in {listing.rejected} or {listing.repaired}"
+    assert all(row.source == kind and row.row and row.reason and "\n" not in row.reason for row in listing.rejected)
+    if source.role == "background":
+        assert not any(photo.people for photo in listing.photos)
+        return
+    assert rows_of(listing) == dict.fromkeys(rows, 1)
+    for photo in listing.photos:
+        assert not path_fault(photo.image)
+        assert photo.cluster
+        assert len({person.person for person in photo.people}) == len(photo.people) > 0
+        width, height = read_size(tmp_path / photo.image)
+        for person in photo.people:
+            resolved = resolve_person(photo, person, width, height)
+            assert isinstance(resolved, ResolvedPerson), resolved
+            assert len(person.annotators) in (0, len(person.gaze))
+        if photo.camera is not None:
+            assert Camera.from_dict({**photo.camera, "width": width, "height": height}).hfov > 0
+
+
+LABELS = {
+    "childplay": "annotations/train/train-Vid_eo_100-110.csv",
+    "gazefollow": TRAIN_FILE,
+    "table": "labels.csv",
+    "videoattentiontarget": "annotations/test/b/1_2/s00.txt",
+}
+
+
+JUNK = ("", " ", "nan", "-inf", "1e999", "-1", "1e17", "0.5", "x", "../x", "/x", "é\\", "\x00")
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_text_labels_survive_junk_in_any_cell(kind, tmp_path):
+    """Whatever stands in a cell: its row is used or rejected, once, and so is every other row."""
+    rows, source, path = FIXTURES[kind].write(tmp_path), SOURCES[kind], tmp_path / LABELS[kind]
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    cells = lines[-1].split(",")
+    spoilt = [",".join([*cells[:at], junk, *cells[at + 1 :]]) for at in range(len(cells)) for junk in JUNK]
+    path.write_text("\n".join([*lines, *spoilt]), encoding="utf-8")
+    rows |= {(LABELS[kind], number) for number in range(len(lines) + 1, len(lines) + len(spoilt) + 1)}
+    listing = source.read(tmp_path, source.options())
+    assert rows_of(listing) == dict.fromkeys(rows, 1)
+    assert not any(path_fault(photo.image) for photo in listing.photos)
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_reads_the_same_twice(kind, tmp_path):
+    FIXTURES[kind].write(tmp_path)
+    source = SOURCES[kind]
+    assert source.read(tmp_path, source.options()) == source.read(tmp_path, source.options())
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_can_be_checked(kind, tmp_path):
+    FIXTURES[kind].write(tmp_path)
+    source = SOURCES[kind]
+    report = check_source(source, tmp_path, source.options(), True)
+    assert report.complete, report.to_text()
+    kinds = report.rejected | report.repaired
+    assert kinds[FIXTURES[kind].fault].count == len(kinds[FIXTURES[kind].fault].first) > 0
+    assert FIXTURES[kind].fault in report.to_text()
+    assert json.loads(json.dumps(report.to_dict())) == report.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -141,19 +223,65 @@ def test_check_reports_what_is_there_and_what_is_wrong(tmp_path):
         "root": str(tmp_path),
         "images_opened": True,
         "splits": {"train": {"photos": 1, "people": 2, "in_frame": 1, "annotations": 1}},
-        "missing": 1,
-        "first_missing": ["missing.jpg"],
-        "unreadable": 1,
-        "first_unreadable": ["broken.jpg: photo is truncated (the JPEG has no end marker)"],
-        "repaired": {gazefollow.INVERTED: 2, "head box clipped": 1},
-        "rejected": {"gaze_x is not a finite number": 2, "head box is empty or lies outside the photo": 1},
+        "absent_splits": ["test"],
+        "missing": {"count": 1, "first": ["missing.jpg"]},
+        "absent_folders": {},
+        "unreadable": {"count": 1, "first": ["broken.jpg: photo is truncated (the JPEG has no end marker)"]},
+        "repaired": {
+            gazefollow.INVERTED: {"count": 2, "first": ["missing.jpg (7)", "sound.jpg (7@0.9,0.125)"]},
+            "head box clipped": {"count": 1, "first": ["sound.jpg (7@0.9,0.125)"]},
+        },
+        "rejected": {
+            "gaze_x is not a finite number": {"count": 2, "first": [f"{TRAIN_FILE}:6", f"{TRAIN_FILE}:7"]},
+            "head box is empty or lies outside the photo": {"count": 1, "first": ["sound.jpg (7@0.8,0.125)"]},
+        },
+        "layout": gazefollow.LAYOUT,
+        "obtain": gazefollow.OBTAIN.rstrip("."),
         "complete": False,
     }
     closed = check_source(gazefollow.SOURCE, tmp_path, GazeFollowOptions(), False)
     assert closed.splits["train"].people == 5
-    assert (closed.missing, closed.unreadable, closed.complete) == (1, 0, False)
-    assert closed.repaired == {gazefollow.INVERTED: 2}
-    assert closed.rejected == {"gaze_x is not a finite number": 2}
+    assert (closed.missing.count, closed.unreadable.count, closed.complete) == (1, 0, False)
+    assert {kind: found.count for kind, found in closed.repaired.items()} == {gazefollow.INVERTED: 2}
+    assert {kind: found.count for kind, found in closed.rejected.items()} == {"gaze_x is not a finite number": 2}
+
+
+def test_check_names_what_is_absent_and_where_it_is_from(tmp_path):
+    """Of several label files one may be absent, of the photos a whole folder: neither is lost among 100,000 names."""
+    write_labels(
+        tmp_path, TEST_FILE, [gazefollow_test_row(path=f"test2/{number // 4:08d}/{number}.jpg") for number in range(8)]
+    )
+    for number in (4, 5, 6):
+        write_picture(tmp_path / f"test2/00000001/{number}.jpg", 640, 480)
+    rows = [train_row(path=f"train/{number:08d}/a.jpg") for number in range(9)]
+    write_labels(tmp_path, "val.txt", rows)
+    whole = check_source(gazefollow.SOURCE, tmp_path, GazeFollowOptions(train_file="val.txt"), False)
+    assert (whole.absent_splits, whole.absent_folders) == ((), {"train": 9, "test2/00000000": 4})
+    report = check_source(gazefollow.SOURCE, tmp_path, GazeFollowOptions(), False)
+    assert report.absent_splits == ("train",)
+    assert report.missing.count == 5
+    assert report.missing.first == (*(f"test2/00000000/{number}.jpg" for number in range(4)), "test2/00000001/7.jpg")
+    assert report.absent_folders == {"test2/00000000": 4}
+    text = report.to_text()
+    assert f"nothing for train: expected {gazefollow.LAYOUT}. To obtain it: {gazefollow.OBTAIN.rstrip('.')}" in text
+    assert "missing photos: 5 (test2/00000000/0.jpg, " in text
+    assert "     4  in the folder test2/00000000, which is not there\n  unreadable" in text
+    (tmp_path / "train").mkdir()
+    rows = [train_row(path=f"train/{folder}/{number}.jpg") for folder in "abcdefg" for number in range(2)]
+    write_labels(tmp_path, TRAIN_FILE, rows)
+    text = check_source(gazefollow.SOURCE, tmp_path, GazeFollowOptions(), False).to_text()
+    assert "     6  in 3 more folders that are not there\n  unreadable" in text
+
+
+def test_check_shows_the_first_five_of_each(tmp_path):
+    write_labels(tmp_path, TRAIN_FILE, [train_row(path=f"{n}.jpg", gaze_y="x" if n else 0.5) for n in range(9)])
+    write_labels(tmp_path, TEST_FILE, [gazefollow_test_row(path=f"t{n}.jpg", bbox_x_min=60, bbox_x_max=9) for n in range(6)])
+    report = check_source(gazefollow.SOURCE, tmp_path, GazeFollowOptions(), False)
+    (rejected,), (repaired,) = report.rejected.values(), report.repaired.values()
+    assert (rejected.count, rejected.first) == (8, tuple(f"{TRAIN_FILE}:{line}" for line in range(2, 7)))
+    assert (repaired.count, repaired.first) == (6, tuple(f"t{n}.jpg (7)" for n in range(5)))
+    assert f"     8  gaze_y is not a finite number: {TRAIN_FILE}:2, " in report.to_text()
+    assert f"{TRAIN_FILE}:6 and 3 more" in report.to_text()
 
 
 def test_check_passes_a_whole_folder(tmp_path):
@@ -168,6 +296,9 @@ def test_real_folders_check_out(real):
     video = check_source(videoattentiontarget.SOURCE, real / "videoattentiontarget", VideoAttentionTargetOptions(), True)
     assert video.complete
     assert (video.splits["test"].photos, video.splits["test"].people, video.splits["test"].in_frame) == (26, 52, 43)
+    world = check_source(gazefollow360.SOURCE, real / "gazefollow360", GazeFollow360Options(), True)
+    assert world.complete
+    assert {split: counts.people for split, counts in world.splits.items()} == {"train": 2, "val": 1, "test": 1}
     background = check_source(panoramas.SOURCE, real / "panoramas", SourceOptions(), True)
     assert background.complete
     assert background.splits["train"].photos == 5

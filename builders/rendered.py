@@ -1,0 +1,62 @@
+"""The source of a recipe that needs none: scenes rendered before the build, into the dataset's own work folder.
+
+Conventions
+-----------
+What is rendered is a function of the recipe's ``rendered`` settings and its width alone, and lies in a folder named after their
+digest; a folder that is there is whole (it is renamed when complete), so a build that was stopped does not render again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from builders.procedural import write_gazefollow_folder
+from builders.procedural.rooms import write_background_panoramas
+from builders.recipe import Recipe, Rendered
+from srgaze360.console import silent
+from srgaze360.files import digest
+
+
+def pictures(rendered: Rendered) -> int:
+    """Number of pictures to render: the total of a progress bar."""
+    return rendered.photos + rendered.panoramas + rendered.backgrounds
+
+
+def render_sources(
+    recipe: Recipe, rendered: Rendered, folder: Path, *, workers: int = 1, advance: Callable[[int], None] = silent
+) -> list[str]:
+    """Render what ``rendered`` asks for below ``folder``; returns the sources as ``KIND=DIR``.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The system refused to write.
+    """
+    width = recipe.output.width
+    root = folder / f"rendered-{digest([rendered.model_dump(), width])[:12]}"
+    photos, rooms = root / "procedural", root / "panoramas"
+    if photos.exists():
+        advance(rendered.photos + rendered.panoramas)
+    else:
+        write_gazefollow_folder(
+            photos,
+            rendered.photos,
+            rendered.seed,
+            panoramas=rendered.panoramas,
+            width=width,
+            workers=workers,
+            progress=advance,
+        )
+    sources = [f"procedural={photos}"]
+    if rendered.backgrounds:
+        if rooms.exists():
+            advance(rendered.backgrounds)
+        else:
+            partial = rooms.with_name(".panoramas.partial")
+            shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
+            write_background_panoramas(partial, rendered.backgrounds, rendered.seed, workers=workers, progress=advance)
+            partial.rename(rooms)
+        sources.append(f"panoramas={rooms}")
+    return sources
