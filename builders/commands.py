@@ -1,4 +1,4 @@
-"""The builders' commands: ``sources``, ``recipes``, ``build``, ``verify``, ``preview``. Thin; heavy imports inside."""
+"""The builders' commands: ``sources``, ``recipes``, ``build``, ``merge``, ``verify``, ``preview``. Thin; imports inside."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from builders.pipeline import SourceFolder
+    from builders.recipe import Recipe
+    from builders.source_folders import SourceFolder
+    from srgaze360.dataset import DatasetInfo
 
 sources = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="List and check source datasets; make procedural photos."
+    no_args_is_help=True, add_completion=False, help="List and check source datasets; make procedural pictures."
 )
 recipes = typer.Typer(no_args_is_help=True, add_completion=False, help="List and show dataset recipes.")
 
@@ -29,41 +31,38 @@ CORES = os.cpu_count() or 1
 
 
 def _registry() -> Any:  # noqa: ANN401 - Registry[Source], imported when needed
-    from builders.sources.base import Source
-    from srgaze360.registry import Registry
+    from builders.source_folders import SOURCES
 
-    registry: Registry[Source] = Registry("srgaze360.sources", "source")
-    return registry
+    return SOURCES
 
 
-def open_sources(pairs: Sequence[str], options: dict[str, dict[str, Any]]) -> tuple[list[SourceFolder], SourceFolder | None]:
-    """Read the sources named by ``KIND=DIR`` pairs: those with gaze labels, and the background panoramas if given."""
-    from pydantic import ValidationError
-
-    from builders.pipeline import SourceFolder
-    from srgaze360.dataset import explain
+def source_roots(pairs: Sequence[str]) -> dict[str, Path]:
+    """Folders by kind of source, from ``KIND=DIR`` pairs."""
     from srgaze360.errors import InputError
 
-    registry = _registry()
-    folders: list[SourceFolder] = []
+    roots: dict[str, Path] = {}
     for pair in pairs:
         kind, equals, folder = pair.partition("=")
         if not equals or not folder:
             raise InputError(
                 f"Expected --source KIND=DIR, found {pair!r}. Example: --source gazefollow=/data/gazefollow_extended"
             )
-        source = registry.get(kind)
-        try:
-            chosen = source.options.model_validate(options.get(kind, {}))
-        except ValidationError as error:
-            raise InputError(f"Expected valid options for source {kind} in the recipe, found: {explain(error)}.") from None
-        folders.append(SourceFolder(source, Path(folder), source.read(Path(folder), chosen)))
-    kinds = [folder.source.kind for folder in folders]
-    if repeated := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
-        raise InputError(f"Expected each kind of source once, found several folders for: {', '.join(repeated)}. Give one each.")
+        if kind in roots:
+            raise InputError(f"Expected each kind of source once, found several folders for: {kind}. Give one each.")
+        roots[kind] = Path(folder)
+    return roots
+
+
+def open_sources(pairs: Sequence[str], options: dict[str, dict[str, Any]]) -> tuple[list[SourceFolder], SourceFolder | None]:
+    """Read the sources named by ``KIND=DIR`` pairs: those with gaze labels, and the background panoramas if given."""
+    from builders.source_folders import open_source
+    from srgaze360.errors import InputError
+
+    folders = [open_source(kind, root, options.get(kind, {})) for kind, root in source_roots(pairs).items()]
     gaze = [folder for folder in folders if folder.source.role == "gaze"]
     backgrounds = [folder for folder in folders if folder.source.role == "background"]
     if not gaze:
+        registry = _registry()
         known = [name for name in registry.names() if registry.get(name).role == "gaze"]
         raise InputError(f"Expected at least one --source with gaze labels, found none. Known: {', '.join(known)}.")
     return gaze, backgrounds[0] if backgrounds else None
@@ -108,29 +107,39 @@ def check(
     else:
         OUT.print(report.to_text(), markup=False)
     if not report.complete:
-        raise CheckFailed(f"{folder} is not a complete {kind} source: {source.layout.strip()} To obtain it: {source.obtain}")
+        raise CheckFailed(
+            f"{folder} is not a complete {kind} source: {source.layout.strip().rstrip('.')}. To obtain it: {source.obtain}"
+        )
 
 
 @sources.command("procedural")
 def procedural(
-    out: Annotated[Path, typer.Option(help="Folder to write, in the GazeFollow layout.", show_default=False)],
-    photos: Annotated[int, typer.Option(min=1, help="Number of photos, train and test together.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed gives the same photos.")] = 360,
+    out: Annotated[
+        Path, typer.Option(help="Folder to write: photos in the GazeFollow layout, panoramas beside them.", show_default=False)
+    ],
+    photos: Annotated[int, typer.Option(min=0, help="Number of photos, train and test together.")] = 300,
+    panoramas: Annotated[int, typer.Option(min=0, help="Number of panoramas with people and targets all around.")] = 0,
+    width: Annotated[int, typer.Option(min=64, max=16384, help="Width of the panoramas in pixels, even.")] = 2048,
+    seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed gives the same pictures.")] = 360,
     backgrounds: Annotated[Path | None, typer.Option(help="Folder for rooms without people, as background panoramas.")] = None,
     workers: WorkersOption = CORES,
 ) -> None:
-    """Render photos of small 3-D scenes, with people, exact gaze targets and simulated annotators."""
+    """Render photos and panoramas of small 3-D scenes, with people, exact gaze targets and simulated annotators."""
     from builders.procedural import write_gazefollow_folder
     from builders.procedural.rooms import BACKGROUNDS, write_background_panoramas
     from srgaze360.console import progress, say
 
-    with progress("rendering photos", photos) as advance:
-        write_gazefollow_folder(out, photos, seed, workers=workers, progress=advance)
+    with progress("rendering pictures", photos + panoramas) as advance:
+        write_gazefollow_folder(out, photos, seed, panoramas=panoramas, width=width, workers=workers, progress=advance)
     if backgrounds is not None:
         with progress("rendering rooms", BACKGROUNDS) as advance:
             write_background_panoramas(backgrounds, BACKGROUNDS, seed, workers=workers, progress=advance)
+    recipe = "suites" if panoramas else "mixed"
     more = f" --source panoramas={backgrounds}" if backgrounds is not None else ""
-    say(f"{photos} photos in {out}. Next: srgaze360 build mixed --source procedural={out}{more} --out DIR")
+    say(
+        f"{photos} photos and {panoramas} panoramas in {out}. "
+        f"Next: srgaze360 build {recipe} --source procedural={out}{more} --out DIR"
+    )
 
 
 @recipes.command("list")
@@ -169,10 +178,12 @@ def show_recipe(
 
 def build(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Shipped recipe, or a YAML file.", show_default=False)],
-    source: SourceOption,
     out: Annotated[Path, typer.Option(help="Folder of the dataset.", show_default=False)],
-    settings: Set = [],  # noqa: B006 - typer copies it
+    source: SourceOption = [],  # noqa: B006 - typer copies it
+    settings: Set = [],  # noqa: B006
     workers: WorkersOption = CORES,
+    dask: Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="i/n", help="Do part i of n and stop; `merge` joins the parts.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many photos of each source and split.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the dataset that is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built, and stop.")] = False,
@@ -182,13 +193,25 @@ def build(
 
     Example: srgaze360 build suites --source gazefollow=gf --source panoramas=pano --out data
     """
-    from builders.pipeline import build as run_build
-    from builders.pipeline import plan_build
-    from builders.recipe import load_recipe, recipe_names
-    from srgaze360.console import OUT, print_json, progress, say
+    import shlex
+    from dataclasses import asdict
 
+    from builders.pipeline import build as run_build
+    from builders.pipeline import build_part, plan_build
+    from builders.recipe import load_recipe, recipe_names
+    from builders.shards import part_size
+    from srgaze360.console import print_json, progress, say
+    from srgaze360.errors import InputError
+
+    part = _part(shard)
+    if part and overwrite:
+        raise InputError(
+            "--overwrite would remove what other parts have made; --shard cannot go with it. Remove --out yourself."
+        )
     loaded = load_recipe(recipe, settings)
-    gaze, background = open_sources(source, loaded.sources)
+    rendered = loaded.rendered is not None and not source
+    pairs = _render(loaded, out, workers, overwrite) if rendered else source
+    gaze, background = open_sources(pairs, loaded.sources)
     plan = plan_build(loaded, gaze, background, limit)
     if dry_run:
         counts: dict[str, int] = {}
@@ -198,55 +221,134 @@ def build(
         print_json({"panoramas": len(plan.tasks), "by_condition": counts, "unused_rows": len(plan.unused)})
         return
     # a shipped recipe that was changed must not pass for the dataset of that name
-    standard = not settings and limit is None and recipe in recipe_names()
+    standard = not settings and limit is None and recipe in recipe_names() and rendered == (loaded.rendered is not None)
     name = loaded.name if standard or loaded.name not in recipe_names() else f"{loaded.name}-custom"
-    with progress(f"building {name}", len(plan.tasks)) as advance:
-        report = run_build(
-            plan, loaded, gaze, background, out, name=name, workers=workers, overwrite=overwrite, advance=advance
-        )
-    info = report.info
-    if json:
-        print_json({"info": info.model_dump(mode="json"), "made": report.made, "kept": report.kept, "reasons": report.reasons})
+    words = ["srgaze360", "build", recipe, *(word for pair in source for word in ("--source", pair)), "--out", str(out)]
+    words += [word for setting in settings for word in ("--set", setting)] + (["--limit", str(limit)] if limit else [])
+    common: dict[str, Any] = {"name": name, "limit": limit, "command": shlex.join(words), "workers": workers, "dask": dask}
+    with progress(f"building {name}", len(plan.tasks) if part is None else part_size(plan, part)) as advance:
+        if part is not None:
+            done = build_part(plan, loaded, gaze, background, out, part, advance=advance, **common)
+        else:
+            report = run_build(plan, loaded, gaze, background, out, overwrite=overwrite, advance=advance, **common)
+    if part is not None:
+        left = f"{done.missing} of {done.shards} shards are missing" if done.missing else "all shards are done"
+        if json:
+            print_json(asdict(done))
+        else:
+            say(f"Part {shard}: {done.made} panoramas made, {done.kept} found; {left}. Next: srgaze360 merge {out}")
         return
+    if json:
+        info = report.info.model_dump(mode="json")
+        print_json({"info": info, "made": report.made, "kept": report.kept, "reasons": report.reasons})
+        return
+    _say_dataset(report.info, out, report.reasons, f" ({report.made} made now)")
+
+
+def _render(recipe: Recipe, out: Path, workers: int, overwrite: bool) -> list[str]:
+    """Render the sources of a recipe that needs none; returns them as ``KIND=DIR`` pairs."""
+    from builders.build_folder import WORK, check_folder
+    from builders.rendered import pictures, render_sources
+    from srgaze360.console import progress
+
+    check_folder(out, overwrite=overwrite)
+    with progress(f"rendering the scenes of {recipe.name}", pictures(recipe)) as advance:
+        return render_sources(recipe, out / WORK, workers=workers, advance=advance)
+
+
+def _part(shard: str | None) -> tuple[int, int] | None:
+    """Read ``i/n``."""
+    from srgaze360.errors import InputError
+
+    if shard is None:
+        return None
+    i, slash, n = shard.partition("/")
+    if not slash or not (i.isdecimal() and n.isdecimal()) or not 1 <= int(i) <= int(n):
+        raise InputError(f"Expected --shard i/n with i from 1 to n, found {shard!r}. Example: --shard 1/100")
+    return int(i), int(n)
+
+
+def _say_dataset(info: DatasetInfo, out: Path, reasons: Mapping[str, int], made: str = "") -> None:
+    from srgaze360.console import OUT, say
+
     people = {split: size.people for split, size in info.splits.items()}
     OUT.print(f"{info.name} {info.version} in {out}", markup=False)
-    OUT.print(f"  panoramas  {sum(s.panoramas for s in info.splits.values())} ({report.made} made now)", markup=False)
+    OUT.print(f"  panoramas  {sum(s.panoramas for s in info.splits.values())}{made}", markup=False)
     OUT.print(f"  people     {', '.join(f'{split} {count}' for split, count in people.items())}", markup=False)
     OUT.print(f"  suites     {', '.join(f'{suite} ({len(levels)})' for suite, levels in info.suites.items())}", markup=False)
     OUT.print(f"  labels     {info.label_digest}", markup=False)
     OUT.print(f"  pixels     {info.pixel_digest}", markup=False)
     if info.rejected:
         say(f"{info.rejected} source rows were not used; {out / 'rejected.csv'} says why:")
-        for reason, count in list(report.reasons.items())[:8]:
+        for reason, count in list(reasons.items())[:8]:
             say(f"  {count:6d}  {reason}")
+
+
+def merge(
+    folder: Folder,
+    others: Annotated[
+        list[Path], typer.Option("--from", metavar="DIR", help="Folder with further shards of the same build; may be repeated.")
+    ] = [],  # noqa: B006 - typer copies it
+    json: JsonOption = False,
+) -> None:
+    """Join shards built apart (`build --shard i/n`) to a dataset. Exit code 1 if some are missing."""
+    from builders.merging import merge as run_merge
+    from srgaze360.console import print_json
+
+    info, reasons = run_merge(folder, others)
+    if json:
+        print_json({"info": info.model_dump(mode="json"), "reasons": reasons})
+    else:
+        _say_dataset(info, folder, reasons)
 
 
 def verify(
     folder: Folder,
-    pixels: Annotated[bool, typer.Option("--pixels/--no-pixels", help="Decode every panorama as well.")] = True,
+    level: Annotated[str, typer.Option(help="How far to go: recipe, labels, files or pixels.")] = "pixels",
+    repair: Annotated[bool, typer.Option("--repair", help="Make again what is missing or damaged.")] = False,
+    source: Annotated[
+        list[str], typer.Option("--source", metavar="KIND=DIR", help="Where a source is now, for --repair.")
+    ] = [],  # noqa: B006 - typer copies it
+    other_versions: Annotated[
+        bool, typer.Option("--other-versions", help="Repair even where this machine makes other pixels.")
+    ] = False,
+    workers: WorkersOption = CORES,
     json: JsonOption = False,
 ) -> None:
-    """Check a built dataset: files, labels, pixels. Exit code 1 if anything is not as its manifest says."""
+    """Check a built dataset: recipe, labels, files, pixels. Exit code 1 if anything is not as it was built."""
     from dataclasses import asdict
 
-    from builders.verify import read_manifest
+    from builders.build_folder import read_record
+    from builders.repair import repair as run_repair
+    from builders.verify import LEVELS
     from builders.verify import verify as run_verify
-    from srgaze360.console import OUT, print_json, progress
+    from srgaze360.console import OUT, print_json, progress, say
     from srgaze360.dataset import read_info
-    from srgaze360.errors import CheckFailed
+    from srgaze360.errors import CheckFailed, InputError, suggestion
 
-    read_info(folder)  # first: a folder that is no dataset has no manifest either
-    with progress("verifying", len(read_manifest(folder))) as advance:
-        findings = run_verify(folder, pixels=pixels, advance=advance)
+    if level not in LEVELS:
+        raise InputError(f"Unknown --level {level!r}. {suggestion(level, LEVELS)}")
+    if repair:
+        with progress("repairing", read_record(folder).panoramas) as advance:
+            made = run_repair(folder, source_roots(source), other_versions=other_versions, workers=workers, advance=advance)
+        say(f"Made again: {made.panoramas} panoramas, {made.shards} whole shards, and the tables.")
+    panoramas = sum(split.panoramas for split in read_info(folder).splits.values())
+    with progress("verifying", panoramas) as advance:
+        findings = run_verify(folder, LEVELS[LEVELS.index(level)], advance)
     if json:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             OUT.print(f"{finding.level}: {finding.where}: {finding.kind}", markup=False)
     if findings:
-        raise CheckFailed(f"{len(findings)} findings in {folder}. Build it again with --overwrite, or fetch the files again.")
+        advice = (
+            "These files were not written by the build: move them away"
+            if repair
+            else (f"Run srgaze360 verify {folder} --repair, or fetch the files again")
+        )
+        raise CheckFailed(f"{len(findings)} findings in {folder}. {advice}.")
     if not json:
-        OUT.print(f"{folder}: files, labels{' and pixels' if pixels else ''} are as the manifest says.", markup=False)
+        OUT.print(f"{folder}: all is as it was built, down to level {level}.", markup=False)
 
 
 def preview(

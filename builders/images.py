@@ -61,7 +61,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     UnreadableImage
         If the file is missing, empty, truncated, damaged, of another format, or has more than ``max_pixels`` pixels.
     EnvironmentProblem
-        If the machine fails to read it (permission, input/output error): that says nothing about the image.
+        If the machine fails to read it (input/output error): that says nothing about the image.
     """
     try:
         data = path.read_bytes()
@@ -108,7 +108,9 @@ def _file_problem(path: Path, error: OSError) -> Exception:
         return UnreadableImage("photo is missing")
     if isinstance(error, IsADirectoryError):
         return UnreadableImage("photo is a folder")
-    return EnvironmentProblem(f"Expected to read {path}; the system says {error.strerror!r}. Check the disk and permissions.")
+    if isinstance(error, PermissionError):
+        return UnreadableImage("photo may not be read (permission denied)")
+    return EnvironmentProblem(f"Expected to read {path}; the system says {error.strerror!r}. Check the disk.")
 
 
 def _header(stream: BinaryIO) -> ImageHeader:

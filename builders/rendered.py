@@ -12,30 +12,33 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from builders.build_folder import RENDERED
 from builders.procedural import write_gazefollow_folder
 from builders.procedural.rooms import write_background_panoramas
 from builders.recipe import Recipe, Rendered
 from srgaze360.console import silent
+from srgaze360.errors import InputError
 from srgaze360.files import digest
 
 
-def pictures(rendered: Rendered) -> int:
+def pictures(recipe: Recipe) -> int:
     """Number of pictures to render: the total of a progress bar."""
-    return rendered.photos + rendered.panoramas + rendered.backgrounds
+    wanted = _wanted(recipe)
+    return wanted.photos + wanted.panoramas + wanted.backgrounds
 
 
-def render_sources(
-    recipe: Recipe, rendered: Rendered, folder: Path, *, workers: int = 1, advance: Callable[[int], None] = silent
-) -> list[str]:
-    """Render what ``rendered`` asks for below ``folder``; returns the sources as ``KIND=DIR``.
+def render_sources(recipe: Recipe, folder: Path, *, workers: int = 1, advance: Callable[[int], None] = silent) -> list[str]:
+    """Render the source of a recipe below ``folder``; returns the sources as ``KIND=DIR``.
 
     Raises
     ------
+    InputError
+        The recipe renders nothing.
     EnvironmentProblem
         The system refused to write.
     """
-    width = recipe.output.width
-    root = folder / f"rendered-{digest([rendered.model_dump(), width])[:12]}"
+    rendered, width = _wanted(recipe), recipe.output.width
+    root = folder / f"{RENDERED}-{digest([rendered.model_dump(), width])[:12]}"
     photos, rooms = root / "procedural", root / "panoramas"
     if photos.exists():
         advance(rendered.photos + rendered.panoramas)
@@ -60,3 +63,9 @@ def render_sources(
             partial.rename(rooms)
         sources.append(f"panoramas={rooms}")
     return sources
+
+
+def _wanted(recipe: Recipe) -> Rendered:
+    if recipe.rendered is None:
+        raise InputError(f"Expected a recipe that renders its source, found {recipe.name!r}. Give --source KIND=DIR.")
+    return recipe.rendered

@@ -170,10 +170,11 @@ class Camera:
         return Projection(np.where(valid[..., None], np.stack([x, y], axis=-1), np.nan), valid)
 
     def contains(self, pixels: ArrayLike) -> BoolArray:
-        """Whether continuous pixels (..., 2) lie in the image, [0, W] x [0, H]; NaN does not."""
+        """Whether continuous pixels (..., 2) lie in the image, [0, W] x [0, H]; NaN does not. A panorama has every x."""
         pixels = np.asarray(pixels, dtype=np.float64)
         x, y = pixels[..., 0], pixels[..., 1]
-        return np.asarray((x >= 0.0) & (x <= self.width) & (y >= 0.0) & (y <= self.height))
+        across = np.isfinite(x) if self.is_panorama else (x >= 0.0) & (x <= self.width)
+        return np.asarray(across & (y >= 0.0) & (y <= self.height))
 
     # --- fields of view -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A built dataset: reading it and writing it.
+"""A built dataset: what it consists of, and reading it (``dataset_writer`` writes it).
 
 Layout
 ------
@@ -13,8 +13,7 @@ here yields, per person, the panorama, the head and the gaze as unit directions 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srgaze360 import sphere
 from srgaze360.errors import InputError, first_ids, suggestion
-from srgaze360.files import atomic_path, digest, path_inside, write_text
+from srgaze360.files import digest, path_inside
 from srgaze360.images import UInt8Array, read_panorama
 
 INFO_FILE = "dataset.yaml"
@@ -351,16 +350,17 @@ def explain(error: ValidationError) -> str:
     return "; ".join(lines[:4]) + more
 
 
-# --- writing ----------------------------------------------------------------------------------------------------------
+# --- digest of labels -------------------------------------------------------------------------------------------------
 
 
 def label_digest(row: Mapping[str, Any]) -> str:
     """Digest of one annotation row's labels and geometry, the same on every machine.
 
     Angles and fractions are rounded to 1e-6 before hashing. Left out are the pixels, the file name, and figures that
-    describe rather than define (minification, footprint).
+    describe rather than define, some of which are measured on pixels.
     """
-    left_out = {"image_path", "minification", "footprint", "camera"}
+    described = {"camera", "minification", "worst_minification", "fold_back", "footprint", "near_pole"}
+    left_out = {"image_path", *described}
     return digest({name: _rounded(row[name]) for name in COLUMNS if name not in left_out})
 
 
@@ -373,28 +373,3 @@ def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
     return value
-
-
-def annotations_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Arrow table of annotation rows, in the schema of :data:`COLUMNS`; further keys become further columns, sorted."""
-    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
-    fields = [pa.field(name, column.type, column.nullable) for name, column in COLUMNS.items()]
-    fields += [pa.field(name, _extra_type([row.get(name) for row in rows])) for name in extra]
-    arrays = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in fields]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _extra_type(values: Sequence[Any]) -> pa.DataType:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return pa.bool_()
-    return pa.float64() if kinds <= {int, float} and kinds else pa.string()
-
-
-def write_dataset(root: Path, info: DatasetInfo, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``annotations.parquet``, then ``dataset.yaml`` (whose presence says that the dataset is complete)."""
-    table = annotations_table(rows)
-    with atomic_path(root / ANNOTATIONS_FILE) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    content = json.loads(info.model_dump_json())
-    write_text(root / INFO_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))

@@ -1,11 +1,10 @@
-"""Where each pixel of one camera's image lies in another camera's image: sampling maps, footprints, minification.
+"""Where each pixel of one camera's image lies in another camera's image: sampling maps, minification, folds.
 
 Conventions
 -----------
 * Both sides are cameras; a panorama is ``Camera.equirectangular(width)``. *Target* is the image that is made, *source* the
   one that is sampled, and ``source_from_target`` (3 x 3) turns target rays into the source's frame.
 * Maps are float32 and in OpenCV's coordinates, where the centre of the first pixel is (0, 0): continuous pixel minus 0.5.
-* A :class:`Box` is a rectangle of target pixels. On a panorama it may run over the seam: columns count on beyond W.
 * Rays are known up to a positive factor, which no lens minds. Divided by cos(lat), the rays of a panorama are the sum of a
   vector per column and a vector per row, (sin lon, 0, cos lon) + (0, -tan lat, 0), and so are those of a pinhole image,
   (x, 0, 1) + (0, y, 0). Rotated, they still are: a map costs one addition per component and no trigonometry per pixel.
@@ -14,7 +13,6 @@ Conventions
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,22 +22,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
-from srgaze360.lens_model import Floats, Parameters, Plane
+from srgaze360.footprint import Box, border_pixels
 from srgaze360.lenses import LENSES
-from srgaze360.sphere import BoolArray, FloatArray, angle_between, normalise, rotate
+from srgaze360.sphere import BoolArray, FloatArray, normalise, rotate
 
 Float32Array = NDArray[np.float32]
 
-_OUTSIDE = np.float32(-9.0)  # no neighbour of this point is in the image
-
-
-class Box(NamedTuple):
-    """Target pixels [x0, x0 + width) x [y0, y0 + height)."""
-
-    x0: int
-    y0: int
-    width: int
-    height: int
+_ZERO, _HALF = np.float32(0.0), np.float32(0.5)
 
 
 def checked_rotation(rotation: ArrayLike) -> FloatArray:
@@ -69,6 +58,24 @@ def _is_rotation(a: list[float], b: list[float], c: list[float]) -> bool:
 # --- sampling maps ----------------------------------------------------------------------------------------------------
 
 
+class Grid(NamedTuple):
+    """Sampling points of a camera's image: ``across`` x ``down`` per pixel, centred, in the pixels of a box."""
+
+    box: Box
+    across: int
+    down: int
+
+    @property
+    def x(self) -> FloatArray:
+        """Continuous pixel coordinates of the columns."""
+        return np.asarray(self.box.x0 + (np.arange(self.box.width * self.across) + 0.5) / self.across)
+
+    @property
+    def y(self) -> FloatArray:
+        """Continuous pixel coordinates of the rows."""
+        return np.asarray(self.box.y0 + (np.arange(self.box.height * self.down) + 0.5) / self.down)
+
+
 class TargetRays:
     """Rays of a grid of target pixels in the source's frame, block by block, in float32.
 
@@ -78,191 +85,113 @@ class TargetRays:
         Camera of the image that is made.
     matrix
         3 x 3, from the target's rays to the components that are wanted: a rotation, or that and a pinhole's intrinsics.
-    x, y
-        Continuous pixel coordinates of the columns and of the rows, float64.
+    grid
+        The sampling points.
     """
 
-    def __init__(self, target: Camera, matrix: FloatArray, x: FloatArray, y: FloatArray) -> None:
-        self._target, self._matrix, self._x, self._y = target, matrix, x, y
-        u, v = (x - target.cx) / target.fx, (y - target.cy) / target.fy
+    def __init__(self, target: Camera, matrix: FloatArray, grid: Grid) -> None:
+        self._target, self._matrix, self._grid = target, matrix, grid
         right, down, ahead = matrix.T[:, :, None]
+        box = grid.box
         self._separable = True
         if target.lens == "pinhole":
-            columns, rows = right * u + ahead, down * v
-        elif target.lens == "equirectangular" and max(abs(v[0]), abs(v[-1])) < np.pi / 2:
-            columns, rows = right * np.sin(u) + ahead * np.cos(u), down * np.tan(v)
+            columns = right * ((grid.x - target.cx) / target.fx) + ahead
+            rows = down * ((grid.y - target.cy) / target.fy)
+        elif target.is_panorama:
+            sin, cos = _meridians(target.width, grid.across)[:, box.x0 * grid.across : (box.x0 + box.width) * grid.across]
+            tan = _parallels(target.height, grid.down)[box.y0 * grid.down : (box.y0 + box.height) * grid.down]
+            columns, rows = right * sin + ahead * cos, down * tan
         else:
             self._separable = False
             return
         # As factors (3, 2, n) and (3, n, 2) of a matrix product, 1 * column + row * 1: several times faster than broadcasting,
         # and the same bits on every machine, because only the sum is rounded.
-        self._columns = np.ones((3, 2, u.size), dtype=np.float32)
+        self._columns = np.ones((3, 2, columns.shape[1]), dtype=np.float32)
         self._columns[:, 0] = columns
-        self._rows = np.ones((3, v.size, 2), dtype=np.float32)
+        self._rows = np.ones((3, rows.shape[1], 2), dtype=np.float32)
         self._rows[:, :, 1] = rows
 
-    def block(self, rows: slice, columns: slice) -> tuple[Float32Array, Float32Array, Float32Array, BoolArray | None]:
-        """Components x, y, z of a block, and where the target has a ray at all (None: everywhere)."""
+    def block(self, rows: slice, columns: slice) -> tuple[Float32Array, BoolArray | None]:
+        """Components (3, n, m) of a block, and where the target has a ray at all (None: everywhere)."""
         if self._separable:
-            x, y, z = np.matmul(self._rows[:, rows], self._columns[:, :, columns])
-            return x, y, z, None
-        grid = np.stack(np.broadcast_arrays(self._x[None, columns], self._y[rows, None]), axis=-1)
-        rays, valid = self._target.rays(grid)
-        x, y, z = np.moveaxis(rotate(self._matrix, rays), -1, 0).astype(np.float32)
-        return x, y, z, valid
+            return np.matmul(self._rows[:, rows], self._columns[:, :, columns]), None
+        x, y = self._grid.x[None, columns], self._grid.y[rows, None]
+        rays, valid = self._target.rays(np.stack(np.broadcast_arrays(x, y), axis=-1))
+        return np.moveaxis(rotate(self._matrix, rays), -1, 0).astype(np.float32, order="C"), valid
+
+
+@lru_cache(maxsize=8)
+def _meridians(width: int, across: int) -> FloatArray:
+    """Sine and cosine of the longitudes of a panorama's sampling columns, twice around."""
+    lon = 2.0 * np.pi * ((np.arange(2 * width * across) + 0.5) / (across * width) - 0.5)
+    return np.stack([np.sin(lon), np.cos(lon)])
+
+
+@lru_cache(maxsize=8)
+def _parallels(height: int, down: int) -> FloatArray:
+    """Minus the tangent of the latitudes of a panorama's sampling rows."""
+    return np.asarray(np.tan(np.pi * ((np.arange(height * down) + 0.5) / (down * height) - 0.5)))
 
 
 class SamplingMap:
     """Source pixel of each target pixel of a grid; see :class:`TargetRays` for the arguments."""
 
-    def __init__(self, source: Camera, target: Camera, source_from_target: FloatArray, x: FloatArray, y: FloatArray) -> None:
-        self._project, self._params = LENSES[source.lens].project, source.params
-        self._photo_size = None if source.is_panorama else (source.width, source.height)
-        matrix, self._scale, self._offset = source_from_target, (source.fx, source.fy), (source.cx - 0.5, source.cy - 0.5)
+    def __init__(self, source: Camera, target: Camera, source_from_target: FloatArray, grid: Grid) -> None:
+        self._source, matrix = source, source_from_target
+        intrinsics = np.array([[source.fx, 0.0, source.cx - 0.5], [0.0, source.fy, source.cy - 0.5], [0.0, 0.0, 1.0]])
+        self._scale, self._offset = _pair(source.fx, source.fy), _pair(source.cx - 0.5, source.cy - 0.5)
         if source.lens == "pinhole":  # the intrinsics are linear, too
-            intrinsics = np.array([[source.fx, 0.0, source.cx - 0.5], [0.0, source.fy, source.cy - 0.5], [0.0, 0.0, 1.0]])
-            matrix, self._scale, self._offset = intrinsics @ matrix, (1.0, 1.0), (0.0, 0.0)
-            self._project = _divide_in_place
-        self._rays = TargetRays(target, matrix, x, y)
+            matrix = intrinsics @ matrix
+        self._last = None if source.is_panorama else _pair(source.width - 1.0, source.height - 1.0)
+        self._rays = TargetRays(target, matrix, grid)
 
     def block(self, rows: slice, columns: slice) -> tuple[Float32Array, Float32Array, BoolArray | None]:
-        """Map (x, y) of a block in OpenCV's coordinates, and which of its pixels see the source (None: all).
+        """Map (x, y) of a block in OpenCV's coordinates, and which of its pixels do not see the source (None: all see it).
 
         Coordinates in the outer half pixel of a photo are moved to the centre of the edge pixel, so that bilinear
         interpolation replicates the edge. Pixels that do not see the source point outside of it.
         """
         with np.errstate(all="ignore"):  # rays the lens has no pixel for may overflow; validity says which
-            return self._block(rows, columns)
+            rays, lit = self._rays.block(rows, columns)
+            points, unseen = self._project(rays)
+            blind: BoolArray | None = None if lit is None else ~lit
+            if self._last is not None:
+                beyond = (points < -_HALF) | (points > self._last + _HALF)
+                unseen |= beyond[0]
+                unseen |= beyond[1]
+                blind = unseen if blind is None else blind | unseen
+                points.clip(_ZERO, self._last, out=points)
+        if blind is None or not blind.any():
+            return points[0], points[1], None
+        outside = _outside(blind.size.bit_length())[: blind.size].reshape(blind.shape)
+        for plane in points:  # both: what the lens could not project may be NaN
+            cv2.copyTo(outside, blind.view(np.uint8), plane)
+        return points[0], points[1], blind
 
-    def _block(self, rows: slice, columns: slice) -> tuple[Float32Array, Float32Array, BoolArray | None]:
-        x, y, z, seen = self._rays.block(rows, columns)
-        u, v, inside = self._project(x, y, z, self._params)
-        # in place: the lens made these arrays
-        for plane, scale, offset in zip((u, v), self._scale, self._offset, strict=True):
-            if (scale, offset) != (1.0, 0.0):
-                plane *= scale
-                plane += offset
-        if self._photo_size is not None:
-            right, bottom = self._photo_size[0] - 0.5, self._photo_size[1] - 0.5
-            inside &= u >= -0.5
-            inside &= u <= right
-            inside &= v >= -0.5
-            inside &= v <= bottom
-            np.clip(u, 0.0, right - 0.5, out=u)
-            np.clip(v, 0.0, bottom - 0.5, out=v)
-            seen = inside if seen is None else seen & inside
-        if seen is not None and not seen.all():
-            # both: what the lens could not project may be NaN. copyTo is faster than assignment to a boolean index.
-            u, v = (cv2.copyTo(plane, seen.view(np.uint8), np.full_like(plane, _OUTSIDE)) for plane in (u, v))
-        return u, v, seen
-
-
-def _divide_in_place(x: Floats, y: Floats, z: Floats, _params: Parameters) -> Plane:
-    """Pinhole projection that reuses the memory of its arguments."""
-    return Plane(np.divide(x, z, out=x), np.divide(y, z, out=y), z > 0.0)
+    def _project(self, rays: Float32Array) -> tuple[Float32Array, BoolArray]:
+        """Points (2, n, m) of rays (3, n, m) in OpenCV's coordinates, and which of them the lens does not have."""
+        points = rays[:2]
+        if self._source.lens == "pinhole":
+            return np.divide(points, rays[2], out=points), rays[2] <= 0.0
+        plane = LENSES[self._source.lens].project(rays[0], rays[1], rays[2], self._source.params)
+        points[0], points[1] = plane.u, plane.v
+        points *= self._scale
+        points += self._offset
+        return points, ~plane.valid
 
 
-# --- footprints -------------------------------------------------------------------------------------------------------
-
-_POLES = np.array([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])
-_OUTLINE_POINTS = 96  # per image edge; the margin of a footprint is three quarters of the distance between them
-
-
-class _Outline(NamedTuple):
-    """The border of what a camera sees, in the camera's frame.
-
-    ``rays`` (3, n) go around it; caps of ``radius`` (n,) about them cover it; ``centre`` (3,) is their mean. ``narrow`` says
-    that everything seen lies within 90 degrees of the optical axis.
-    """
-
-    rays: FloatArray
-    radius: FloatArray
-    sin_radius: FloatArray
-    centre: FloatArray
-    narrow: bool
+@lru_cache(maxsize=4)
+def _outside(bits: int) -> Float32Array:
+    """2 ** bits times a coordinate that has no neighbour in any image."""
+    return np.full(1 << bits, -9.0, dtype=np.float32)
 
 
-@lru_cache(maxsize=128)
-def _outline(camera: Camera) -> _Outline:
-    """Border of the image cut off at the limit of the lens: pixels that have no ray are moved in to it at their azimuth."""
-    t = np.linspace(0.0, 1.0, _OUTLINE_POINTS, endpoint=False)
-    zero, one = np.zeros_like(t), np.ones_like(t)
-    border = np.concatenate([np.stack(edge, axis=-1) for edge in ((t, zero), (one, t), (1.0 - t, one), (zero, 1.0 - t))])
-    border *= [camera.width, camera.height]
-    rays, valid = camera.rays(border)
-    azimuth = np.arctan2((border[:, 1] - camera.cy) / camera.fy, (border[:, 0] - camera.cx) / camera.fx)
-    limit = LENSES[camera.lens].limit(camera.params, azimuth)
-    at_limit = np.stack([np.sin(limit) * np.cos(azimuth), np.sin(limit) * np.sin(azimuth), np.cos(limit)], axis=-1)
-    rays = np.where(valid[:, None], rays, at_limit)
-    gaps = angle_between(rays, np.roll(rays, -1, axis=0))
-    radius = 0.75 * np.maximum(gaps, np.roll(gaps, 1))
-    return _Outline(np.ascontiguousarray(rays.T), radius, np.sin(radius), rays.mean(axis=0), bool(rays[:, 2].min() > 0.0))
+def _pair(x: float, y: float) -> Float32Array:
+    """Two numbers as (2, 1, 1), to meet the two planes of a map."""
+    return np.array([x, y], dtype=np.float32)[:, None, None]
 
 
-class Footprint:
-    """What a photo covers of a panorama: a box of rows and columns, and within it the columns of any range of rows.
-
-    Parameters
-    ----------
-    camera, world_from_camera
-        The photo and its pose. A photo that is itself equirectangular is given the whole panorama.
-    width, height
-        Size of the panorama in pixels.
-
-    Attributes
-    ----------
-    box
-        Smallest box up to a margin of a few pixels. Poles inside the photo give it all columns; it may run over the seam.
-    """
-
-    def __init__(self, camera: Camera, world_from_camera: FloatArray, width: int, height: int) -> None:
-        self.box = Box(0, 0, width, height)
-        self._spans: tuple[FloatArray, ...] | None = None
-        if camera.lens == "equirectangular":
-            return
-        outline = _outline(camera)
-        # Longitudes are measured from the middle of the outline, so that they do not jump within an ordinary photo.
-        middle = float(np.arctan2(world_from_camera[0] @ outline.centre, world_from_camera[2] @ outline.centre))
-        cos, sin = math.cos(middle), math.sin(middle)
-        x_axis, y_axis, z_axis = world_from_camera
-        x, y, z = np.stack([cos * x_axis - sin * z_axis, y_axis, sin * x_axis + cos * z_axis]) @ outline.rays
-        cos_lat = np.hypot(x, z)
-        rows, margin = height * (0.5 + np.arctan2(y, cos_lat) / np.pi), (height / np.pi) * outline.radius
-        top, bottom = rows - margin, rows + margin
-        # A cap of radius r at latitude lat reaches asin(sin r / cos lat) to the side, at most pi / 3 times the sine up to 1/2.
-        reach = outline.sin_radius / np.maximum(cos_lat, 1e-9)
-        columns, margin = width * (0.5 + np.arctan2(x, z) / (2.0 * np.pi)), (width / 6.0) * reach
-        left, right = columns - margin, columns + margin
-        first, last = float(left.min()), float(right.max())
-        bounded = first > 0.0 and last < width and float(reach.max()) <= 0.5
-        # A pole inside the photo is surrounded by its outline, which then takes in all longitudes.
-        zenith = nadir = False
-        if not (bounded and outline.narrow):
-            zenith, nadir = camera.contains(camera.project(_POLES @ world_from_camera).pixels).tolist()
-        y0 = 0 if zenith else max(math.floor(top.min()), 0)
-        y1 = height if nadir else min(math.floor(bottom.max()) + 1, height)
-        self.box = Box(0, y0, width, max(y1 - y0, 0))
-        if bounded and not (zenith or nadir):
-            shift = middle * width / (2.0 * np.pi)
-            x0 = math.floor(first + shift)
-            self.box = Box(x0 % width, y0, math.floor(last + shift) + 1 - x0, max(y1 - y0, 0))
-            self._spans = top - y0, bottom - y0, left + (shift - x0), right + (shift - x0)
-
-    def columns(self, first: int, last: int) -> tuple[int, int]:
-        """Columns [left, right) of the box that hold everything the photo covers in its rows [first, last).
-
-        At every latitude the footprint ends on its outline, so the outline within those rows says how far it reaches.
-        """
-        if self._spans is None:
-            return 0, self.box.width
-        top, bottom, left, right = self._spans
-        here = (top < last) & (bottom > first)
-        if not here.any():
-            return 0, 0
-        return int(left[here].min()), min(int(right[here].max()) + 1, self.box.width)
-
-
-# --- minification -----------------------------------------------------------------------------------------------------
+# --- how well an image is sampled -------------------------------------------------------------------------------------
 
 
 def minification(camera: Camera, width: int, at: ArrayLike | None = None) -> float:
@@ -283,9 +212,35 @@ def minification(camera: Camera, width: int, at: ArrayLike | None = None) -> flo
 
 
 def worst_minification(camera: Camera, width: int) -> float:
-    """Largest :func:`minification` over corners, edge midpoints and centre of the photo (those that have a ray)."""
-    x, y = np.meshgrid([0.0, 0.5 * camera.width, camera.width], [0.0, 0.5 * camera.height, camera.height])
-    return float(np.nanmax(_pixels_per_radian(camera, np.stack([x, y], axis=-1).reshape(-1, 2))) * 2.0 * np.pi / width)
+    """Largest :func:`minification` over a grid of the photo's pixels, corners included, that have a ray; NaN if none has.
+
+    The rows of an equirectangular photo are stretched towards its poles just as the panorama's are, so that it is measured
+    at its horizon only: the ratio of the widths.
+    """
+    return _densest(camera) * 2.0 * np.pi / width
+
+
+@lru_cache(maxsize=128)
+def _densest(camera: Camera) -> float:
+    """Most pixels per radian anywhere in an image, NaN if no pixel has a ray."""
+    x, y = np.linspace(0.0, camera.width, 17), np.linspace(0.0, camera.height, 13)
+    if camera.lens == "equirectangular":
+        x, y = x[8:9], np.array([camera.cy])
+    pixels = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return float(np.fmax.reduce(_pixels_per_radian(camera, pixels)))
+
+
+@lru_cache(maxsize=128)
+def fold_back(camera: Camera) -> float:
+    """Share of an image, 0 to 1, whose pixels have no ray: beyond the fold of a strong lens or the rim of its image circle.
+
+    Nothing is painted from there and nothing there can be labelled. What has rays is simply connected, so an image whose
+    border has them has them everywhere; otherwise 128 x 96 points are counted, which errs by about 0.002.
+    """
+    if camera.rays(border_pixels(camera)).valid.all():
+        return 0.0
+    x, y = camera.width * (np.arange(128) + 0.5) / 128, camera.height * (np.arange(96) + 0.5) / 96
+    return 1.0 - float(camera.rays(np.stack(np.meshgrid(x, y), axis=-1)).valid.mean())
 
 
 def _pixels_per_radian(camera: Camera, pixels: FloatArray) -> FloatArray:

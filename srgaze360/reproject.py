@@ -18,10 +18,11 @@ The way from pixels to pixels is part of a dataset's version: ``SAMPLER_ID``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,9 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
-from srgaze360.maps import Box, Footprint, SamplingMap, checked_rotation, minification
+from srgaze360.footprint import Box, Footprint
+from srgaze360.maps import Grid, SamplingMap, checked_rotation, minification
 from srgaze360.sampler import SAMPLER_ID, Image, Mask, Sampler, check_sampler, sampler_errors
-from srgaze360.sphere import FloatArray, rotation_from_pose
+from srgaze360.sphere import BoolArray, FloatArray, rotation_from_pose
 
 __all__ = [
     "SAMPLER_ID",
@@ -40,6 +42,7 @@ __all__ = [
     "Patch",
     "check_sampler",
     "composite",
+    "paint",
     "photo_to_patch",
     "photo_to_sphere",
     "rotate_sphere",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 _DTYPES = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_ONE = np.uint8(1)
 _LARGEST = 32766  # cv2.remap counts source pixels in 16 bits
 # Samples, rows and columns at a time: maps stay in the processor's cache, memory is bounded, remap's limit is kept.
 _BLOCK_SAMPLES, _BLOCK_ROWS, _BLOCK_COLUMNS = 1 << 16, 128, 8192
@@ -76,8 +80,14 @@ class Patch:
     y0: int
     panorama_width: int
 
+    @property
+    def box(self) -> Box:
+        """Where on the panorama the patch lies."""
+        height, width = self.coverage.shape
+        return Box(self.x0, self.y0, width, height)
 
-# --- the three ways ---------------------------------------------------------------------------------------------------
+
+# --- the ways ---------------------------------------------------------------------------------------------------
 
 
 def photo_to_patch(image: Image, camera: Camera, rotation: ArrayLike, width: int, *, antialias: bool = True) -> Patch:
@@ -96,62 +106,74 @@ def photo_to_patch(image: Image, camera: Camera, rotation: ArrayLike, width: int
     antialias
         Average several samples per pixel where the photo shrinks; otherwise one bilinear sample at the centre of each pixel.
     """
-    box, pixels, coverage = _lay(image, camera, rotation, width, antialias=antialias, whole=False)
-    return Patch(pixels, coverage, box.x0, box.y0, width)
+    task = _photo_task(image, camera, rotation, width, antialias=antialias)
+    pixels, coverage = _resample(task, task.box)
+    return Patch(pixels, coverage, task.box.x0, task.box.y0, width)
 
 
 def photo_to_sphere(
     image: Image, camera: Camera, rotation: ArrayLike, width: int, *, antialias: bool = True
 ) -> tuple[Image, Mask]:
     """Panorama (W / 2 x W), black around the photo, and coverage (W / 2 x W) uint8; arguments as :func:`photo_to_patch`."""
-    return _lay(image, camera, rotation, width, antialias=antialias, whole=True)[1:]
+    task = _photo_task(image, camera, rotation, width, antialias=antialias)
+    return _resample(task, Box(0, 0, task.target.width, task.target.height))
 
 
-def _lay(
-    image: Image, camera: Camera, rotation: ArrayLike, width: int, *, antialias: bool, whole: bool
-) -> tuple[Box, Image, Mask]:
-    """Box of the footprint, and pixels and coverage of that box or of the whole panorama."""
-    _check_image(image, (camera.height, camera.width), "photo")
-    world_from_camera = checked_rotation(rotation)
-    panorama = Camera.equirectangular(width)
-    footprint = Footprint(camera, world_from_camera, panorama.width, panorama.height)
-    box = footprint.box
-    across, down = np.ones(box.height, dtype=np.intp), 1
-    if antialias:
-        shrink = _shrink(camera, width)
-        down = int(supersampling(shrink))
-        lat = np.pi * (0.5 - (box.y0 + np.arange(box.height) + 0.5) / panorama.height)
-        across = supersampling(shrink * np.cos(lat))
-    frame = Box(0, 0, panorama.width, panorama.height) if whole else box
-    pixels, coverage = _resample(image, camera, panorama, world_from_camera.T, frame, box, across, down, footprint.columns)
-    return box, pixels, coverage
+def paint(panorama: Image, image: Image, camera: Camera, rotation: ArrayLike, *, antialias: bool = True) -> Box:
+    """Lay a photo over a panorama of the same type and channels, in place: ``composite`` of its patch, without the detour.
+
+    Returns
+    -------
+    Box
+        What may have changed; ``box.slices(width)`` index it. The fastest way to many panoramas is one canvas, painted, used,
+        and cleared there.
+    """
+    width = _panorama_camera(panorama).width
+    _check_same_kind(image, panorama, "photo")
+    task = _photo_task(image, camera, rotation, width, antialias=antialias)
+    for at, blind, sample in _blocks(task, Box(0, 0, width, width // 2)):
+        under = panorama[at]
+        samples = sample(under, over=True)
+        if samples is under:
+            continue
+        if not cv2.countNonZero(under.reshape(len(under), -1)):
+            _average_into(under, samples)  # premultiplied: over black there is nothing to blend
+        else:
+            over, share = np.empty_like(under), np.empty(under.shape[:2], dtype=np.uint8)
+            _average_into(over, samples)
+            _share_into(share, blind)
+            _lay_over(under, over, share)
+    return task.box
 
 
 def composite(panorama: Image, patch: Patch) -> None:
     """Lay a patch over a panorama of the same type and channels, in place, blending where it covers pixels in part."""
     _check_image(panorama, None, "panorama")
-    if panorama.dtype != patch.pixels.dtype or panorama.shape[2:] != patch.pixels.shape[2:]:
-        raise InputError(
-            f"A patch and the panorama under it must have the same type and channels; found {_kind(patch.pixels)} over "
-            f"{_kind(panorama)}. Convert one of them."
-        )
+    _check_same_kind(patch.pixels, panorama, "patch")
     height, width = panorama.shape[:2]
     if (width, height) != (patch.panorama_width, patch.panorama_width // 2):
         raise InputError(
             f"A patch made for a panorama of {patch.panorama_width} x {patch.panorama_width // 2} pixels; found "
             f"{width} x {height}. Resize the panorama, or make the patch for its width."
         )
-    for at, of in _placements(patch):
-        under, over, coverage = panorama[at], patch.pixels[of], patch.coverage[of]
-        whole = coverage == 255
-        part = (coverage > 0) & ~whole
-        if part.any():
-            weight = (1.0 - coverage[part].astype(np.float32) / 255.0).reshape(-1, *(1,) * (under.ndim - 2))
-            blended = over[part] + weight * under[part]
-            under[part] = blended if under.dtype == np.float32 else np.rint(blended).astype(under.dtype)
-        covered = cv2.copyTo(over, whole.view(np.uint8), under)
-        if covered is not under:  # OpenCV writes in place where it can
-            under[...] = covered.reshape(under.shape)
+    start = 0
+    for at in patch.box.slices(width):
+        of = slice(None), slice(start, start + at[1].stop - at[1].start)
+        _lay_over(panorama[at], patch.pixels[of], patch.coverage[of])
+        start = of[1].stop
+
+
+def _lay_over(under: Image, over: Image, share: Mask) -> None:
+    """Blend premultiplied pixels into those below them, in place, by their share of 255."""
+    part = np.flatnonzero(share - _ONE < 254)  # 0 wraps around
+    if part.size:
+        rows, columns = np.divmod(part, share.shape[1])
+        weight = (1.0 - share[rows, columns].astype(np.float32) / 255.0).reshape(-1, *(1,) * (under.ndim - 2))
+        blended = over[rows, columns] + weight * under[rows, columns]
+        under[rows, columns] = blended if under.dtype == np.float32 else np.rint(blended).astype(under.dtype)
+    covered = cv2.copyTo(over, (share == 255).view(np.uint8), under)
+    if covered is not under:  # OpenCV writes in place where it can
+        under[...] = covered.reshape(under.shape)
 
 
 def sphere_to_view(panorama: Image, camera: Camera, rotation: ArrayLike, *, antialias: bool = True) -> Image:
@@ -173,8 +195,7 @@ def sphere_to_view(panorama: Image, camera: Camera, rotation: ArrayLike, *, anti
     if antialias:
         down = int(supersampling(1.0 / _shrink(camera, source.width)))
     box = Box(0, 0, camera.width, camera.height)
-    across = np.full(box.height, down, dtype=np.intp)
-    return _resample(panorama, source, camera, checked_rotation(rotation), box, box, across, down)[0]
+    return _resample(_Task(panorama, source, camera, checked_rotation(rotation), box, [(box.height, down)], down), box)[0]
 
 
 def rotate_sphere(panorama: Image, rotation: ArrayLike) -> Image:
@@ -189,7 +210,7 @@ def rotate_sphere(panorama: Image, rotation: ArrayLike) -> Image:
     if np.allclose(matrix, rotation_from_pose(yaw, 0.0, 0.0), rtol=0.0, atol=1e-12) and abs(columns - round(columns)) < 1e-9:
         return np.roll(panorama, round(columns), axis=1)
     box = Box(0, 0, source.width, source.height)
-    return _resample(panorama, source, source, matrix.T, box, box, np.ones(box.height, dtype=np.intp), 1)[0]
+    return _resample(_Task(panorama, source, source, matrix.T, box, [(box.height, 1)], 1), box)[0]
 
 
 # --- the one mechanism ------------------------------------------------------------------------------------------------
@@ -201,51 +222,91 @@ def supersampling(shrink: ArrayLike) -> NDArray[np.intp]:
     return np.where(shrink > 1.5, np.maximum(np.ceil(shrink / 2.0), 2.0), 1.0).astype(np.intp)
 
 
-def _resample(
-    image: Image,
-    source: Camera,
-    target: Camera,
-    source_from_target: FloatArray,
-    frame: Box,
-    box: Box,
-    across: NDArray[np.intp],
-    down: int,
-    columns: Callable[[int, int], tuple[int, int]] | None = None,
-) -> tuple[Image, Mask]:
-    """Pixels and coverage of a frame of the target, computed inside a box, 0 elsewhere.
+class _Task(NamedTuple):
+    """An image to sample, the camera whose image is made, and the box of that image that is computed.
 
-    Row i of the box gets ``across[i]`` x ``down`` samples per pixel. ``columns`` tells for a range of its rows which columns
-    have to be computed: all by default. Columns beyond the target's right edge are written at the left one.
+    ``runs`` are pairs (rows, samples across): so many rows of the box in a row get that many samples along a pixel's row, and
+    all get ``down`` along its column. ``columns`` tells for ranges of the box's rows which columns have to be computed.
     """
-    sample = Sampler(image, source, int(across.sum()) * box.width * down)
+
+    image: Image
+    source: Camera
+    target: Camera
+    source_from_target: FloatArray
+    box: Box
+    runs: Sequence[tuple[int, int]]
+    down: int
+    columns: Callable[[Sequence[int]], Sequence[tuple[int, int]]] | None = None
+
+
+def _photo_task(image: Image, camera: Camera, rotation: ArrayLike, width: int, *, antialias: bool) -> _Task:
+    _check_image(image, (camera.height, camera.width), "photo")
+    world_from_camera = checked_rotation(rotation)
+    panorama = Camera.equirectangular(width)
+    footprint = Footprint(camera, world_from_camera, panorama.width, panorama.height)
+    box, runs, down = footprint.box, [(footprint.box.height, 1)], 1
+    if antialias:
+        shrink = _shrink(camera, width)
+        down = int(supersampling(shrink))
+        lat = np.pi * (0.5 - (box.y0 + np.arange(box.height) + 0.5) / panorama.height)
+        across = supersampling(shrink * np.cos(lat)).tolist()
+        runs = [(len(list(group)), samples) for samples, group in groupby(across)]
+    return _Task(image, camera, panorama, world_from_camera.T, box, runs, down, footprint.columns)
+
+
+def _resample(task: _Task, frame: Box) -> tuple[Image, Mask]:
+    """Pixels and coverage of a frame of the target, 0 outside of the task's box."""
     # zeros, not empty and cleared: the system hands out zeroed pages, so what lies outside the box costs no write
-    pixels = np.zeros((frame.height, frame.width, *image.shape[2:]), dtype=image.dtype)
+    pixels = np.zeros((frame.height, frame.width, *task.image.shape[2:]), dtype=task.image.dtype)
     coverage = np.zeros((frame.height, frame.width), dtype=np.uint8)
-    row = box.y0 - frame.y0
-    for samples, group in groupby(across.tolist()):
-        count = len(list(group))
-        x = box.x0 + (np.arange(box.width * samples) + 0.5) / samples
-        y = frame.y0 + row + (np.arange(count * down) + 0.5) / down
-        sampling_map = SamplingMap(source, target, source_from_target, x, y)
-        rows, edges = _blocks(box.width, target.width - box.x0, samples, down)
-        for top in range(0, count, rows):
-            bottom = min(top + rows, count)
-            offset = row + frame.y0 - box.y0
-            reach = columns(offset + top, offset + bottom) if columns else (0, box.width)
-            for edge in pairwise(edges):
-                left, right = max(edge[0], reach[0]), min(edge[1], reach[1])
-                if left >= right:
-                    continue
-                u, v, seen = sampling_map.block(slice(top * down, bottom * down), slice(left * samples, right * samples))
-                start = (box.x0 - frame.x0 + left) % target.width
-                at = slice(row + top, row + bottom), slice(start, start + right - left)
-                _average_into(pixels[at], sample(u, v, pixels[at]))
-                if seen is None:
-                    coverage[at] = 255
-                else:
-                    _average_into(coverage[at], seen.view(np.uint8) * np.uint8(255))
-        row += count
+    for at, blind, sample in _blocks(task, frame):
+        _average_into(pixels[at], sample(pixels[at]))
+        _share_into(coverage[at], blind)
     return pixels, coverage
+
+
+def _blocks(task: _Task, frame: Box) -> Iterator[tuple[tuple[slice, slice], BoolArray | None, Callable[..., Image]]]:
+    """Where in the frame a block of the box lies, which of its samples miss the source (None: none), and what samples it.
+
+    Columns beyond the target's right edge go on at the left one.
+    """
+    image, source, target, source_from_target, box, runs, down, columns = task
+    sample = Sampler(image, source, sum(rows * samples for rows, samples in runs) * box.width * down)
+    seam = target.width - box.x0
+    first = 0
+    for count, samples in runs:
+        strip = Box(box.x0, box.y0 + first, box.width, count)
+        sampling_map = SamplingMap(source, target, source_from_target, Grid(strip, samples, down))
+        wide = max(1, min(box.width, _BLOCK_COLUMNS // samples))
+        high = max(1, min(_BLOCK_ROWS, _BLOCK_SAMPLES // (wide * samples)) // down)
+        edges = [*range(first, first + count, high), first + count]
+        reaches = columns(edges) if columns else [(0, box.width)] * (len(edges) - 1)
+        for (top, bottom), (left, right) in zip(pairwise(edges), reaches, strict=True):
+            rows = slice((top - first) * down, (bottom - first) * down)
+            for start, stop in _pieces(left, right, seam, wide):
+                u, v, blind = sampling_map.block(rows, slice(start * samples, stop * samples))
+                x0, y0 = (box.x0 - frame.x0 + start) % target.width, box.y0 - frame.y0
+                at = slice(y0 + top, y0 + bottom), slice(x0, x0 + stop - start)
+                yield at, blind, partial(sample, u, v)
+        first += count
+
+
+def _pieces(left: int, right: int, seam: int, wide: int) -> Iterator[tuple[int, int]]:
+    """Columns [left, right) in pieces of at most ``wide`` that end at the seam."""
+    while left < right:
+        stop = min(left + wide, right, seam if left < seam else right)
+        yield left, stop
+        left = stop
+
+
+def _share_into(target: Mask, blind: BoolArray | None) -> None:
+    """Write the share, 0 to 255, of a pixel's samples that see the source."""
+    if blind is None:
+        target[...] = 255
+    elif blind.shape == target.shape:
+        np.subtract(blind, _ONE, out=target)  # 0 wraps around
+    else:
+        _average_into(target, np.subtract(blind, _ONE))
 
 
 def _average_into(target: Image, samples: Image) -> None:
@@ -260,24 +321,6 @@ def _average_into(target: Image, samples: Image) -> None:
         target[...] = samples[..., :channels].reshape(target.shape) if extra else samples.reshape(target.shape)
 
 
-def _blocks(width: int, seam: int, samples: int, down: int) -> tuple[int, list[int]]:
-    """Rows per block, and the columns at which blocks of at most about _BLOCK_SAMPLES samples begin and end, the seam too."""
-    columns = min(width, max(1, _BLOCK_COLUMNS // samples))
-    rows = max(1, min(_BLOCK_ROWS, _BLOCK_SAMPLES // max(1, columns * samples)) // down)
-    return rows, [*range(0, min(seam, width), max(1, columns)), *range(seam, width, max(1, columns)), width]
-
-
-def _placements(patch: Patch) -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Pairs (where on the panorama, which part of the patch): one, or two where the patch runs over the seam."""
-    height, across = patch.coverage.shape
-    rows = slice(patch.y0, patch.y0 + height)
-    first = min(across, patch.panorama_width - patch.x0)
-    pieces = [((rows, slice(patch.x0, patch.x0 + first)), (slice(None), slice(0, first)))]
-    if across > first:
-        pieces.append(((rows, slice(0, across - first)), (slice(None), slice(first, across))))
-    return pieces
-
-
 @lru_cache(maxsize=128)
 def _shrink(camera: Camera, width: int) -> float:
     """Minification at the centre of an image, or at the principal point if the lens has no ray at the centre."""
@@ -290,6 +333,14 @@ def _shrink(camera: Camera, width: int) -> float:
 
 def _kind(image: Image) -> str:
     return f"{image.dtype} of shape {image.shape}"
+
+
+def _check_same_kind(over: Image, under: Image, what: str) -> None:
+    if over.dtype != under.dtype or over.shape[2:] != under.shape[2:]:
+        raise InputError(
+            f"A {what} and the panorama under it must have the same type and channels; found {_kind(over)} over "
+            f"{_kind(under)}. Convert one of them."
+        )
 
 
 def _check_image(image: Image, size: tuple[int, int] | None, what: str) -> None:

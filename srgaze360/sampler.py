@@ -45,8 +45,11 @@ class Sampler:
         self._periodic = source.is_panorama
         self._padded: Image | None = None
 
-    def __call__(self, u: Float32Array, v: Float32Array, target: Image) -> Image:
-        """Samples at (u, v); they are ``target`` itself, filled, if that has room for exactly them."""
+    def __call__(self, u: Float32Array, v: Float32Array, target: Image, *, over: bool = False) -> Image:
+        """Samples at (u, v); they are ``target`` itself, filled, if that has room for exactly them.
+
+        With ``over``, what lies far outside keeps what ``target`` holds there instead of turning black.
+        """
         image = self._image
         height, width = image.shape[:2]
         if self._periodic and not (u.min() >= 0.0 and v.min() >= 0.0 and u.max() <= width - 1 and v.max() <= height - 1):
@@ -54,7 +57,8 @@ class Sampler:
                 self._padded = _padded_panorama(image)
             image, u, v = self._padded, u + np.float32(1.0), v + np.float32(1.0)
         fits = target.shape == (*u.shape, *image.shape[2:])
-        samples: Image = cv2.remap(image, u, v, cv2.INTER_LINEAR, dst=target if fits else None, borderMode=cv2.BORDER_CONSTANT)
+        border = cv2.BORDER_TRANSPARENT if over and fits else cv2.BORDER_CONSTANT
+        samples: Image = cv2.remap(image, u, v, cv2.INTER_LINEAR, dst=target if fits else None, borderMode=border)
         return samples
 
 

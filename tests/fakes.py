@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from srgaze360 import sphere
-from srgaze360.protocols.breakdown import latitude_band
-from srgaze360.dataset import Dataset, DatasetInfo, SourceInfo, SplitInfo, write_dataset
+from srgaze360.dataset import Dataset, DatasetInfo, SourceInfo, SplitInfo
+from srgaze360.dataset_writer import write_dataset
 from srgaze360.images import write_image
+from srgaze360.protocols.breakdown import latitude_band
 
 SUITES = {"mixed": ["mixed"], "latitude": ["lat+0", "lat+60"]}
 
@@ -73,5 +74,7 @@ def _row(rng: np.random.Generator, split: str, suite: str, condition: str, index
         "tilt_yaw_deg": 0.0, "background": "black", "background_images": [], "photos": 1,
         "crosses_seam": bool(sphere.arc_crosses_seam(head, consensus)), "near_pole": bool(abs(head_lat) > 50.0),
         "minification": 1.0, "worst_minification": 1.5, "fold_back": 0.0, "contains_pole": False, "footprint": 0.06,
-        "head_band": str(latitude_band(head[None])[0]), "gaze_band": str(latitude_band(consensus[None])[0]) if in_frame else None, "repairs": [], "face": ["front", "side", "back"][index % 3],
+        "head_band": str(latitude_band(head[None])[0]),
+        "gaze_band": str(latitude_band(consensus[None])[0]) if in_frame else None,
+        "repairs": [], "face": ["front", "side", "back"][index % 3],
     }  # fmt: skip

@@ -19,7 +19,8 @@ from builders.diff import diff, grey_levels
 from builders.export.base import plain
 from builders.publish_commands import diff as diff_command
 from srgaze360 import sphere
-from srgaze360.dataset import COLUMNS, Dataset, DatasetInfo, write_dataset
+from srgaze360.dataset import COLUMNS, Dataset, DatasetInfo
+from srgaze360.dataset_writer import write_dataset
 from srgaze360.errors import CheckFailed, InputError
 from srgaze360.files import canonical_json, digest_file
 from srgaze360.images import encode_image, read_panorama

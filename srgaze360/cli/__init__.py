@@ -27,12 +27,13 @@ class Command(NamedTuple):
 
 COMMANDS: dict[str, Command] = {
     "demo": Command("srgaze360.cli.demo:demo", "The whole journey on embedded data: build, predict, score, rank."),
-    "sources": Command("builders.commands:sources", "List and check source datasets; make procedural photos."),
+    "sources": Command("builders.commands:sources", "List and check source datasets; make procedural pictures."),
     "recipes": Command("builders.commands:recipes", "List and show dataset recipes."),
     "build": Command("builders.commands:build", "Build a dataset from a recipe and sources; the same command resumes."),
-    "verify": Command("builders.commands:verify", "Check a built dataset against its manifest."),
+    "merge": Command("builders.commands:merge", "Join the shards of a build made apart."),
+    "verify": Command("builders.commands:verify", "Check a built dataset level by level, and repair it."),
     "diff": Command("builders.publish_commands:diff", "Say where two built datasets differ: recipe, labels, pixels."),
-    "export": Command("builders.publish_commands:export", "Write a dataset as COCO, GazeFollow360, WebDataset, cubemap or viewports."),
+    "export": Command("builders.publish_commands:export", "Write a dataset in another format: COCO, WebDataset, cubemap ..."),
     "preview": Command("builders.commands:preview", "Draw a contact sheet: panorama, head, gaze, viewport."),
     "models": Command("baselines.commands:models", "List the predictors there are."),
     "train": Command("baselines.commands:train", "Train a predictor on a train split."),
