@@ -22,7 +22,7 @@ WORKERS = 2
 PLAN = """
 import sys, tracemalloc
 from builders.commands import open_sources
-from builders.pipeline import plan_build
+from builders.building.pipeline import plan_build
 from builders.recipe import load_recipe
 recipe = load_recipe("mixed", sys.argv[2:])
 gaze, _ = open_sources([sys.argv[1]], recipe.sources)

@@ -5,11 +5,11 @@ Run ``python benchmarks/reproject.py``. Absolute times depend on the machine; th
 * *Codec bound*: decode the photo's JPEG, encode the finished panorama's JPEG, nothing in between. The panorama is the very one
   that the warp makes under this pose (a black canvas with the photo on it), so both sides decode and encode the same pixels;
   no pipeline that reads and writes these files can be faster.
-* *Pipeline*: decode, reproject, encode. Black background, no digests, and a pose that was never used before for each image.
+* *Pipeline*: decode, paint the photo on a black canvas, encode, clear the canvas where it was painted. No digests, and a pose
+  that was never used before for each image. Below it the same with a new panorama and its coverage for each image.
 * Poses: yaw anywhere, pitch within +-30 and roll within +-15 degrees, as most photos are placed; and again any rotation at
   all, where footprints contain poles, get up to five times as large and cross the rows of the photo.
-* JPEG quality 90 in memory. Methods take turns of a few images, in changing order; numbers are medians over the turns, ratios
-  are medians of the ratio within a round of turns, so that a busy machine hurts both sides.
+* JPEG quality 90 in memory. How times are taken: ``timing``.
 * The texture is synthetic: noise of all sizes and hard-edged shapes. Its bits per pixel are printed; 2.5 to 3.2 is what busy
   photos need at this quality, so that the codec works neither more nor less than it would on them.
 """
@@ -17,150 +17,81 @@ Run ``python benchmarks/reproject.py``. Absolute times depend on the machine; th
 from __future__ import annotations
 
 import argparse
-import importlib
-import time
-import warnings
-from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
-from types import ModuleType
 
 import cv2
 import numpy as np
+from timing import TURN, Angles, conclude, decode, draw_angles, encode, optional, race, ratio, row, texture, verdict
 
 from srgaze360.cameras import Camera
 from srgaze360.maps import minification
-from srgaze360.reproject import SAMPLER_ID, photo_to_sphere, sphere_to_view
+from srgaze360.reproject import SAMPLER_ID, paint, photo_to_sphere, sphere_to_view
 from srgaze360.sphere import rotation_from_pose
 
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 90]
-CASES = (  # width, height, horizontal field of view (degrees), panorama width, target share of the codec bound
-    (640, 480, 90.0, 1024, 0.65),
-    (1920, 1080, 75.0, 2048, 0.75),
+CASES = (  # width, height, horizontal field of view (degrees), panorama width, target shares of the codec bound
+    (640, 480, 90.0, 1024, {"bilinear": 0.75, "anti-aliased": 0.50}),
+    (1920, 1080, 75.0, 2048, {"bilinear": 0.82, "anti-aliased": 0.62}),
 )
-EQUILIB_TARGET, PY360_TARGET = 20.0, 8.0
-TURN = 8  # images in a row
-
-Angles = tuple[float, float, float]  # yaw, pitch, roll, radians
-Method = Callable[[Angles], None]
-Finished = dict[tuple[Angles, bool], np.ndarray]
+PEER_TARGET = 8.0
+PLACED = {False: "placed as usual", True: "any rotation"}
 
 
-def texture(width: int, height: int, rng: np.random.Generator) -> np.ndarray:
-    """Busy picture: noise whose amplitude grows with its scale, and hard-edged shapes over it."""
-    image = np.zeros((height, width, 3), np.float32)
-    for scale in (1, 2, 4, 8, 16, 32, 64, 128):
-        size = (-(-height // scale), -(-width // scale))
-        layer = rng.normal(size=(*size, 1)) + 0.4 * rng.normal(size=(*size, 3))
-        image += cv2.resize(layer.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC) * scale**0.5
-    image = 128.0 + 45.0 * image / image.std()
-    for _ in range(width * height // 2000):
-        centre = rng.uniform(0, width), rng.uniform(0, height)
-        shape = centre, tuple(rng.uniform(3, 40, 2)), rng.uniform(0, 180)
-        cv2.ellipse(image, shape, rng.uniform(0, 255, 3).tolist(), -1 if rng.random() < 0.4 else 2)
-    return np.clip(image, 0, 255).astype(np.uint8)
+class Pipeline:
+    """JPEG in, JPEG out: one photo, and the panoramas it makes."""
+
+    def __init__(self, data: np.ndarray, camera: Camera, width: int) -> None:
+        self.data, self.camera, self.width = data, camera, width
+        self.canvas = np.zeros((width // 2, width, 3), np.uint8)
+        self.finished: dict[tuple[Angles, bool], np.ndarray] = {}
+
+    def make(self, angles: Angles, smooth: bool) -> np.ndarray:
+        rotation = rotation_from_pose(*angles)
+        return photo_to_sphere(decode(self.data), self.camera, rotation, self.width, antialias=smooth)[0]
+
+    def prepare(self, angles: Angles) -> None:
+        self.finished |= {(angles, smooth): self.make(angles, smooth) for smooth in (False, True)}
+
+    def codec(self, angles: Angles, smooth: bool) -> None:
+        decode(self.data)
+        encode(self.finished.pop((angles, smooth)))
+
+    def painted(self, angles: Angles, smooth: bool) -> None:
+        box = paint(self.canvas, decode(self.data), self.camera, rotation_from_pose(*angles), antialias=smooth)
+        encode(self.canvas)
+        for at in box.slices(self.width):
+            self.canvas[at] = 0
+
+    def anew(self, angles: Angles, smooth: bool) -> None:
+        encode(self.make(angles, smooth))
 
 
-def encode(image: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.imencode(".jpg", image, QUALITY)[1])
-
-
-def decode(data: np.ndarray) -> np.ndarray:
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-
-
-def draw_angles(rng: np.random.Generator, anywhere: bool = False) -> Angles:
-    yaw = rng.uniform(-np.pi, np.pi)
-    if anywhere:
-        return yaw, float(np.arcsin(rng.uniform(-1, 1))), rng.uniform(-np.pi, np.pi)
-    return yaw, rng.uniform(-np.pi / 6, np.pi / 6), rng.uniform(-np.pi / 12, np.pi / 12)
-
-
-def race(
-    rounds: int, draw: Callable[[], Angles], methods: Mapping[str, Method], prepare: Method = lambda _: None
-) -> dict[str, list[float]]:
-    """Seconds per image of each method: in every round each takes its turn on the same, new, poses."""
-    times: dict[str, list[float]] = {name: [] for name in methods}
-    for number in range(-1, rounds):  # one round to warm up
-        poses = [draw() for _ in range(TURN)]
-        for angles in poses:
-            prepare(angles)
-        names = list(methods)
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            method = methods[name]
-            start = time.perf_counter()
-            for angles in poses:
-                method(angles)
-            if number >= 0:
-                times[name].append((time.perf_counter() - start) / TURN)
-    return times
-
-
-def ratio(slow: list[float], fast: list[float]) -> float:
-    return median(a / b for a, b in zip(slow, fast, strict=True))
-
-
-def optional(name: str) -> ModuleType | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError as problem:
-        print(f"\n{name} is not installed ({problem})")
-        return None
-
-
-def row(name: str, seconds: list[float], remark: str = "") -> None:
-    print(f"  {name:<42}{1000 * median(seconds):>9.2f} ms{1 / median(seconds):>9.1f} /s  {remark}")
-
-
-def verdict(what: str, reached: float, target: float, unit: str = "") -> str:
-    return f"{'met' if reached >= target else 'NOT MET':<8} {what}: {reached:.2f}{unit} (target {target:g}{unit})"
-
-
-def pipeline(rounds: int, rng: np.random.Generator) -> list[str]:
+def pipeline(rounds: int, rng: np.random.Generator, everywhere: tuple[bool, ...] = (False, True)) -> list[str]:
     """Files in, files out, as a share of what the codec alone allows."""
     verdicts = []
-    for width, height, fov, panorama_width, target in CASES:
+    for width, height, fov, panorama_width, targets in CASES:
         data = encode(texture(width, height, rng))
         camera = Camera.from_fov("pinhole", width, height, np.radians(fov))
         name = f"{width}x{height} at {fov:g} degrees -> {panorama_width}x{panorama_width // 2}"
-        for anywhere in (False, True):
-            placed = "any rotation" if anywhere else "placed as usual"
+        for anywhere in everywhere:
             bits = 8 * data.size / (width * height)
-            print(f"\n{name}, {placed}; {bits:.2f} bit/px, minification {minification(camera, panorama_width):.2f}")
-            finished: Finished = {}
-
-            def warp(angles: Angles, smooth: bool, data: np.ndarray, camera: Camera, width: int) -> np.ndarray:
-                return photo_to_sphere(decode(data), camera, rotation_from_pose(*angles), width, antialias=smooth)[0]
-
-            make = partial(warp, data=data, camera=camera, width=panorama_width)
-
-            def prepare(angles: Angles, make: Callable[..., np.ndarray] = make, finished: Finished = finished) -> None:
-                finished.update({(angles, smooth): make(angles, smooth) for smooth in (False, True)})
-
-            def codec(angles: Angles, smooth: bool, data: np.ndarray = data, finished: Finished = finished) -> None:
-                decode(data)
-                encode(finished.pop((angles, smooth)))
-
-            def whole(angles: Angles, smooth: bool, make: Callable[..., np.ndarray] = make) -> None:
-                encode(make(angles, smooth))
-
+            shrinks = minification(camera, panorama_width)
+            print(f"\n{name}, {PLACED[anywhere]}; {bits:.2f} bit/px, minification {shrinks:.2f}")
+            work = Pipeline(data, camera, panorama_width)
             methods = {
-                "codec bound": partial(codec, smooth=False),
-                "bilinear": partial(whole, smooth=False),
-                "codec bound, anti-aliased panorama": partial(codec, smooth=True),
-                "anti-aliased": partial(whole, smooth=True),
+                f"{what}, {way}": partial(method, smooth=way == "anti-aliased")
+                for way in targets
+                for what, method in (("codec bound", work.codec), ("painted", work.painted), ("anew", work.anew))
             }
-            times = race(rounds, partial(draw_angles, rng, anywhere), methods, prepare)
-            reached = ratio(times["codec bound"], times["bilinear"])
-            smooth = ratio(times["codec bound, anti-aliased panorama"], times["anti-aliased"])
-            row("codec bound", times["codec bound"])
-            row("decode, reproject, encode: bilinear", times["bilinear"], f"{reached:.2f} of the codec bound")
-            row("decode, reproject, encode: anti-aliased", times["anti-aliased"], f"{smooth:.2f} of its codec bound")
-            if not anywhere:
-                verdicts.append(verdict(f"{name}, bilinear, share of the codec bound", reached, target))
+            times = race(rounds, partial(draw_angles, rng, anywhere), methods, work.prepare)
+            for way, target in targets.items():
+                bound = times[f"codec bound, {way}"]
+                shares = {what: ratio(bound, times[f"{what}, {way}"]) for what in ("painted", "anew")}
+                row(f"codec bound, {way}", bound)
+                row(f"decode, paint, encode: {way}", times[f"painted, {way}"], f"{shares['painted']:.2f} of the codec bound")
+                row("  with new memory and coverage", times[f"anew, {way}"], f"{shares['anew']:.2f}")
+                if not anywhere:
+                    verdicts.append(verdict(f"{name}, {way}, share of the codec bound", shares["painted"], target))
     return verdicts
 
 
@@ -198,7 +129,7 @@ def against_equilib(rounds: int, rng: np.random.Generator) -> list[str]:
         for method, seconds in times.items():
             row(method, seconds, f"{ratio(fastest, seconds):.1f} x as fast as equilib" if method.startswith("ours") else "")
         reached = ratio(fastest, times["ours, bilinear"])
-        verdicts.append(verdict(f"photo -> sphere, {name}, bilinear, against equilib", reached, EQUILIB_TARGET, " x"))
+        verdicts.append(verdict(f"photo -> sphere, {name}, bilinear, against equilib", reached, PEER_TARGET, " x"))
     return verdicts
 
 
@@ -222,7 +153,7 @@ def against_py360convert(rounds: int, rng: np.random.Generator) -> list[str]:
     print("\nsphere -> view, whole call at a new geometry, 2048x1024 -> 640x640 at 90 degrees; any rotation")
     row("ours", times["ours"], f"{reached:.1f} x as fast")
     row("py360convert e2p", times["py360convert e2p"])
-    return [verdict("sphere -> view at a new geometry, against py360convert", reached, PY360_TARGET, " x")]
+    return [verdict("sphere -> view at a new geometry, against py360convert", reached, PEER_TARGET, " x")]
 
 
 def main() -> None:
@@ -241,9 +172,7 @@ def main() -> None:
         verdicts += against_equilib(max(options.rounds // 3, 3), rng)
     if options.only in (None, "py360convert"):
         verdicts += against_py360convert(options.rounds, rng)
-    print("\nTargets")
-    for line in verdicts:
-        print(f"  {line}")
+    conclude(verdicts)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from builders.recipe import Recipe
-    from builders.source_folders import SourceFolder
+    from builders.sources.folders import SourceFolder
     from srgaze360.dataset import DatasetInfo
 
 sources = typer.Typer(
@@ -31,7 +31,7 @@ CORES = os.cpu_count() or 1
 
 
 def _registry() -> Any:  # noqa: ANN401 - Registry[Source], imported when needed
-    from builders.source_folders import SOURCES
+    from builders.sources.folders import SOURCES
 
     return SOURCES
 
@@ -55,7 +55,7 @@ def source_roots(pairs: Sequence[str]) -> dict[str, Path]:
 
 def open_sources(pairs: Sequence[str], options: dict[str, dict[str, Any]]) -> tuple[list[SourceFolder], SourceFolder | None]:
     """Read the sources named by ``KIND=DIR`` pairs: those with gaze labels, and the background panoramas if given."""
-    from builders.source_folders import open_source
+    from builders.sources.folders import open_source
     from srgaze360.errors import InputError
 
     folders = [open_source(kind, root, options.get(kind, {})) for kind, root in source_roots(pairs).items()]
@@ -96,7 +96,7 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Say what a source folder holds: counts, missing photos, repaired and rejected rows. Exit code 1 if photos are missing."""
-    from builders.check import check_source
+    from builders.sources.check import check_source
     from srgaze360.console import OUT, print_json
     from srgaze360.errors import CheckFailed
 
@@ -196,10 +196,10 @@ def build(
     import shlex
     from dataclasses import asdict
 
-    from builders.pipeline import build as run_build
-    from builders.pipeline import build_part, plan_build
+    from builders.building.pipeline import build as run_build
+    from builders.building.pipeline import build_part, plan_build
+    from builders.building.shards import part_size
     from builders.recipe import load_recipe, recipe_names
-    from builders.shards import part_size
     from srgaze360.console import print_json, progress, say
     from srgaze360.errors import InputError
 
@@ -247,8 +247,8 @@ def build(
 
 def _render(recipe: Recipe, out: Path, workers: int, overwrite: bool) -> list[str]:
     """Render the sources of a recipe that needs none; returns them as ``KIND=DIR`` pairs."""
-    from builders.build_folder import WORK, check_folder
-    from builders.rendered import pictures, render_sources
+    from builders.building.folder import WORK, check_folder
+    from builders.building.rendered import pictures, render_sources
     from srgaze360.console import progress
 
     check_folder(out, overwrite=overwrite)
@@ -292,7 +292,7 @@ def merge(
     json: JsonOption = False,
 ) -> None:
     """Join shards built apart (`build --shard i/n`) to a dataset. Exit code 1 if some are missing."""
-    from builders.merging import merge as run_merge
+    from builders.building.merging import merge as run_merge
     from srgaze360.console import print_json
 
     info, reasons = run_merge(folder, others)
@@ -318,10 +318,10 @@ def verify(
     """Check a built dataset: recipe, labels, files, pixels. Exit code 1 if anything is not as it was built."""
     from dataclasses import asdict
 
-    from builders.build_folder import read_record
-    from builders.repair import repair as run_repair
-    from builders.verify import LEVELS
-    from builders.verify import verify as run_verify
+    from builders.building.folder import read_record
+    from builders.building.repair import repair as run_repair
+    from builders.building.verify import LEVELS
+    from builders.building.verify import verify as run_verify
     from srgaze360.console import OUT, print_json, progress, say
     from srgaze360.dataset import read_info
     from srgaze360.errors import CheckFailed, InputError, suggestion
@@ -360,7 +360,7 @@ def preview(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice.")] = 0,
 ) -> None:
     """Draw a contact sheet: panoramas with heads, gaze and arcs, and a viewport beside each."""
-    from builders.preview import preview as draw
+    from builders.report.preview import preview as draw
     from srgaze360.console import say
     from srgaze360.dataset import Dataset
     from srgaze360.errors import InputError

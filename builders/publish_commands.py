@@ -33,7 +33,7 @@ def export(
 
     Example: srgaze360 export data --format coco --split test --out data-coco
     """
-    from builders.export.formats import export as run_export
+    from builders.publishing.export.formats import export as run_export
     from srgaze360.console import OUT, print_json, progress
     from srgaze360.dataset import Dataset
 
@@ -70,8 +70,8 @@ def diff(
     json: JsonOption = False,
 ) -> None:
     """Say where two built datasets differ: recipe, labels, pixels; which samples, and by how much. Exit code 1 if they do."""
-    from builders.diff import diff as run_diff
-    from builders.verify import read_manifest
+    from builders.building.verify import read_manifest
+    from builders.publishing.diff import diff as run_diff
     from srgaze360.console import OUT, print_json, progress
     from srgaze360.dataset import read_info
     from srgaze360.errors import CheckFailed

@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import pytest
 
+from builders.building.pipeline import BuildReport, build, build_part, plan_build
 from builders.commands import open_sources
-from builders.pipeline import BuildReport, build, build_part, plan_build
 from builders.recipe import load_recipe
 from srgaze360.cli import main
 

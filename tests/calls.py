@@ -52,7 +52,7 @@ def disk_is_full(folder: Path, shard: int) -> int:
 
 def poisoned_build_shard(job, expected, index, tasks):
     """Builds a shard, but kills its own process if the file ``poison`` beside the dataset names the shard."""
-    from builders.shards import build_shard
+    from builders.building.shards import build_shard
 
     poison = job.out.parent / "poison"
     if poison.exists() and str(index) in poison.read_text().split():

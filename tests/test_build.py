@@ -12,7 +12,7 @@ from building import PLAIN, run_build
 from photos import write_gazefollow, write_panoramas, write_photo
 from scipy.spatial.transform import Rotation
 
-from builders.verify import verify
+from builders.building.verify import verify
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset

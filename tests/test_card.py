@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from fakes import fake_dataset
 
-from builders.card import write_card
-from builders.strata import strata
-from builders.tally import read_rows
+from builders.report.card import write_card
+from builders.report.strata import strata
+from builders.report.tally import read_rows
 from srgaze360.cameras import Camera
 from srgaze360.dataset import COLUMNS, Dataset, DatasetInfo, SourceInfo
 from srgaze360.dataset_writer import write_dataset

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from fakes import fake_dataset
 
-from builders.citation import citation, parse_bibtex, references_of, write_citation
+from builders.publishing.citation import citation, parse_bibtex, references_of, write_citation
 from srgaze360.dataset import Dataset, SourceInfo
 
 # The parts of the CFF 1.2.0 schema that matter here: required keys, and every key that may appear.

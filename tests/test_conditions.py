@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from photos import DOT, Planted, write_gazefollow, write_panoramas
 
+from builders.building.pipeline import SourceFolder, build, plan_build
 from builders.commands import open_sources
-from builders.pipeline import SourceFolder, build, plan_build
 from builders.recipe import Recipe, load_recipe
 from builders.sources import gazefollow
 from builders.sources.base import Listing, Person, Photo, Source

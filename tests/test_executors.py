@@ -17,12 +17,12 @@ import pytest
 from building import files, many, run_build
 from photos import write_gazefollow
 
-from builders import executors, shards
-from builders.build_folder import machine
-from builders.compose import Job
-from builders.executors import ATTEMPTS, HOPELESS, Crew, Outcome, dask_cluster, in_process, processes, run_shards
+from builders.building import executors, shards
+from builders.building.executors import ATTEMPTS, HOPELESS, Crew, Outcome, dask_cluster, in_process, processes, run_shards
+from builders.building.folder import machine
+from builders.building.verify import verify
+from builders.panorama.compose import Job
 from builders.recipe import load_recipe
-from builders.verify import verify
 from srgaze360.errors import EnvironmentProblem
 
 

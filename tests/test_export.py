@@ -19,8 +19,8 @@ from fakes import fake_dataset
 from photos import write_gazefollow
 from test_build import run_build
 
-from builders.export.formats import FORMATS, export
 from builders.publish_commands import export as export_command
+from builders.publishing.export.formats import FORMATS, export
 from srgaze360.dataset import Dataset
 from srgaze360.errors import EnvironmentProblem, InputError
 from srgaze360.files import digest_file

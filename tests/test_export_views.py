@@ -12,9 +12,9 @@ import pytest
 from fakes import fake_dataset
 from scipy.spatial.transform import Rotation
 
-from builders.export.cubemap import FACES, POSES_DEG, ROTATIONS, face_camera, locate
-from builders.export.formats import export
-from builders.export.viewport import view_labels
+from builders.publishing.export.cubemap import FACES, POSES_DEG, ROTATIONS, face_camera, locate
+from builders.publishing.export.formats import export
+from builders.publishing.export.viewport import view_labels
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset

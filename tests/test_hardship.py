@@ -14,8 +14,8 @@ from building import TINY, files, many, rejected, run_build
 from photos import write_gazefollow
 from PIL import Image
 
+from builders.building.verify import verify
 from builders.commands import open_sources
-from builders.verify import verify
 from srgaze360.dataset import Dataset
 from srgaze360.errors import EnvironmentProblem, InputError
 
@@ -242,7 +242,7 @@ def test_a_full_disk_stops_with_one_paragraph_and_the_build_goes_on_later(
 
 def test_a_photo_that_breaks_the_program_holds_up_its_shard_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody knows what a photo may do; whatever it is, the rest is built and the shard is named."""
-    from builders import shards
+    from builders.building import shards
 
     write_gazefollow(tmp_path / "gf", test=6, scale=4)
     make, seen = shards.make_panorama, []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from builders.labels import NoLabelError, PhotoLabels, lift
+from builders.panorama.labels import NoLabelError, PhotoLabels, lift
 from builders.sources.base import Person, ResolvedPerson
 from srgaze360.cameras import Camera
 

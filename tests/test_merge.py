@@ -13,9 +13,9 @@ import pytest
 from building import command, files, many, run_build, run_command
 from photos import write_gazefollow
 
-from builders.build_folder import say_shards
-from builders.merging import merge
-from builders.verify import verify
+from builders.building.folder import say_shards
+from builders.building.merging import merge
+from builders.building.verify import verify
 from srgaze360.errors import CheckFailed, InputError
 
 SHARDS = 4  # of 120 panoramas

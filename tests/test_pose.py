@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.labels import PhotoLabels, lift
-from builders.pose import Pose, contains_pole, place_apart, solve_pose
+from builders.panorama.labels import PhotoLabels, lift
+from builders.panorama.pose import Pose, contains_pole, place_apart, solve_pose
 from builders.sources.base import Person, ResolvedPerson
 from srgaze360 import sphere
 from srgaze360.cameras import Camera

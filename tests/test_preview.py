@@ -11,8 +11,8 @@ import pytest
 from fakes import fake_dataset
 from matplotlib.figure import Figure
 
-from builders.panels import Pen, Plane, draw_people, save, show, style
-from builders.preview import choose, preview
+from builders.report.panels import Pen, Plane, draw_people, save, show, style
+from builders.report.preview import choose, preview
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset, Sample

@@ -12,10 +12,10 @@ import pytest
 from building import files, run_build, run_command
 from photos import write_gazefollow
 
-from builders import repair as repair_module
-from builders.build_folder import machine
-from builders.repair import Repaired, repair
-from builders.verify import verify
+from builders.building import repair as repair_module
+from builders.building.folder import machine
+from builders.building.repair import Repaired, repair
+from builders.building.verify import verify
 from srgaze360.dataset import read_info
 from srgaze360.errors import EnvironmentProblem, InputError
 
@@ -169,7 +169,7 @@ def test_other_versions_are_refused_unless_told(out: Path, monkeypatch: pytest.M
     monkeypatch.setattr(repair_module, "machine", lambda: now)
     with pytest.raises(EnvironmentProblem, match=r"1 panoramas and 0 shards .* \(now 5.9.9\).*--other-versions"):
         repair(out)
-    monkeypatch.setattr("builders.shards.machine", lambda: now)
+    monkeypatch.setattr("builders.building.shards.machine", lambda: now)
     assert repair(out, other_versions=True) == Repaired(0, 1)
     assert verify(out) == []
     assert read_info(out).versions["opencv-python"] == f"{machine()['opencv-python']} and 5.9.9"

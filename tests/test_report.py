@@ -22,10 +22,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.integrate import quad
 
-from builders import report, tally
-from builders.panels import style
-from builders.report import draw_report, report_figure
-from builders.tally import density, examples, read_rows, uniform_arc, uniform_latitude
+from builders.report import figure as report
+from builders.report import tally
+from builders.report.figure import draw_report, report_figure
+from builders.report.panels import style
+from builders.report.tally import density, examples, read_rows, uniform_arc, uniform_latitude
 from srgaze360.dataset import Dataset, DatasetInfo
 from srgaze360.files import digest
 from srgaze360.images import write_image

@@ -17,8 +17,8 @@ import pytest
 from building import TINY, command, files, many, rejected, run_build
 from photos import write_gazefollow
 
-from builders import finalise as finalise_module
-from builders.verify import verify
+from builders.building import finalise as finalise_module
+from builders.building.verify import verify
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
 from srgaze360.files import TEMPORARY_PATTERN

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from source_fixtures import FIXTURES
 
 import builders.sources
-from builders.check import check_source
 from builders.images import read_image, read_size
 from builders.sources import gazefollow, gazefollow360, panoramas, videoattentiontarget
 from builders.sources.base import ResolvedPerson, Source, SourceOptions, resolve_person
+from builders.sources.check import check_source
 from builders.sources.gazefollow import TEST_FILE, TRAIN_FILE, GazeFollowOptions
 from builders.sources.gazefollow360 import GazeFollow360Options
 from builders.sources.rows import path_fault, read_rows, row_reference

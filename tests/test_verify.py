@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from building import many, run_build
 from photos import write_gazefollow
 
-from builders.verify import verify
+from builders.building.verify import verify
 from srgaze360.dataset import Dataset
 from srgaze360.dataset_writer import write_dataset
 

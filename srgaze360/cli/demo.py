@@ -87,8 +87,8 @@ def _make_sources(out: Path, photos: int, workers: int) -> None:
 
 
 def _build(out: Path, workers: int) -> None:
+    from builders.building.pipeline import build, plan_build
     from builders.commands import open_sources
-    from builders.pipeline import build, plan_build
     from builders.recipe import load_recipe
 
     recipe = load_recipe("demo")
@@ -134,7 +134,7 @@ def _compare(out: Path) -> list[ScoreRecord]:
 
 
 def _show(out: Path) -> None:
-    from builders.preview import preview
+    from builders.report.preview import preview
     from srgaze360.dataset import Dataset
 
     with _step(f"preview {out / 'dataset'} --out {out / 'preview.png'}", "drawing the contact sheet", 1) as advance:

@@ -16,16 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from builders import shards
-from builders.build_folder import BuildRecord, differences, machine, read_record, read_shard, shard_path
-from builders.compose import Job
-from builders.executors import open_crew, run_shards
-from builders.finalise import finalise
-from builders.pipeline import make_job, plan_build
+from builders.building import shards
+from builders.building.executors import open_crew, run_shards
+from builders.building.finalise import finalise
+from builders.building.folder import BuildRecord, differences, machine, read_record, read_shard, shard_path
+from builders.building.pipeline import make_job, plan_build
+from builders.building.verify import check_panorama
+from builders.panorama.compose import Job
 from builders.plan import Plan
 from builders.recipe import Recipe
-from builders.source_folders import open_source
-from builders.verify import check_panorama
+from builders.sources.folders import open_source
 from srgaze360.console import silent
 from srgaze360.dataset import read_info
 from srgaze360.errors import EnvironmentProblem, InputError, first_ids

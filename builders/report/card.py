@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.report import REPORT_FILE, draw_report
-from builders.strata import strata
-from builders.tally import SEPARATOR, WHOLE, read_rows
+from builders.report.figure import REPORT_FILE, draw_report
+from builders.report.strata import strata
+from builders.report.tally import SEPARATOR, WHOLE, read_rows
 from srgaze360.dataset import ANNOTATIONS_FILE, COLUMNS, SPLITS, DatasetInfo, SourceInfo
 from srgaze360.files import write_text
 from srgaze360.protocols.breakdown import LATITUDE_BANDS, band_names

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from builders.export.base import ExportOptions, Written, annotation_directions, by_split, panoramas
+from builders.publishing.export.base import ExportOptions, Written, annotation_directions, by_split, panoramas
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset

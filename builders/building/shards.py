@@ -16,9 +16,9 @@ from typing import Any
 
 import cv2
 
-from builders.build_folder import ShardRecord, differences, machine, record_path, write_shard
-from builders.compose import Job, make_panorama
+from builders.building.folder import ShardRecord, differences, machine, record_path, write_shard
 from builders.images import silence_opencv
+from builders.panorama.compose import Job, make_panorama
 from builders.plan import Plan, Task
 from srgaze360.errors import EnvironmentProblem
 

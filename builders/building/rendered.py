@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from builders.build_folder import RENDERED
+from builders.building.folder import RENDERED
 from builders.procedural import write_gazefollow_folder
 from builders.procedural.rooms import write_background_panoramas
 from builders.recipe import Recipe, Rendered

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from builders.panels import INK, Pen, Plane, draw_people, save, show, style
-from builders.tally import WHOLE, density, examples, uniform_arc, uniform_latitude
+from builders.report.panels import INK, Pen, Plane, draw_people, save, show, style
+from builders.report.tally import WHOLE, density, examples, uniform_arc, uniform_latitude
 from srgaze360 import sphere
 from srgaze360.dataset import ANNOTATIONS_FILE, SPLITS, Dataset, DatasetInfo, Sample
 from srgaze360.errors import InputError
@@ -71,7 +71,7 @@ LINE_HEIGHT = 0.135
 
 
 def draw_report(out: Path, info: DatasetInfo, rows: pd.DataFrame) -> None:
-    """Draw ``conditions.png`` of the dataset in folder ``out``; ``rows`` are those of :func:`builders.tally.read_rows`.
+    """Draw ``conditions.png`` of the dataset in folder ``out``; ``rows`` are those of :func:`builders.report.tally.read_rows`.
 
     Histograms of the latitudes of heads and targets and of the arcs between them, people per condition, and for every condition
     an example with its people drawn. A panorama that cannot be read leaves a note in its place.
@@ -81,7 +81,7 @@ def draw_report(out: Path, info: DatasetInfo, rows: pd.DataFrame) -> None:
 
 
 def report_figure(out: Path, info: DatasetInfo, rows: pd.DataFrame) -> Figure:
-    """The figure that :func:`draw_report` saves; make and save it under :func:`builders.panels.style`."""
+    """The figure that :func:`draw_report` saves; make and save it under :func:`builders.report.panels.style`."""
     from matplotlib.figure import Figure
 
     conditions = [(suite, condition) for suite, names in info.suites.items() for condition in names]

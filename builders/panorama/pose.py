@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.labels import PhotoLabels, box_outline
+from builders.panorama.labels import PhotoLabels, box_outline
 from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from builders.recipe import FLAT_AXES
-from builders.tally import SEPARATOR
+from builders.report.tally import SEPARATOR
 from srgaze360.cameras import Camera
 from srgaze360.dataset import ANNOTATIONS_FILE, SPLITS, DatasetInfo
 
@@ -45,7 +45,7 @@ def strata(out: Path, info: DatasetInfo, photos: pd.DataFrame) -> list[Stratum]:
     out, info
         The dataset's folder and record.
     photos
-        One row per placement, of :func:`builders.tally.read_rows`, under the row numbers of the file.
+        One row per placement, of :func:`builders.report.tally.read_rows`, under the row numbers of the file.
     """
     found: list[Stratum] = []
     for suite, content in info.recipe.get("suites", {}).items():

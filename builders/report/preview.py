@@ -1,7 +1,7 @@
 """A contact sheet of a built dataset: each panorama with its head boxes, gaze and arcs, and a viewport on one person.
 
-What is drawn, and in which colours, is said in :mod:`builders.panels`. The viewport is a pinhole view centred between head and
-gaze.
+What is drawn, and in which colours, is said in :mod:`builders.report.panels`. The viewport is a pinhole view centred between
+head and gaze.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from builders.panels import Pen, Plane, draw_people, save, show, style
+from builders.report.panels import Pen, Plane, draw_people, save, show, style
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset, Sample

@@ -12,7 +12,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from builders.build_folder import (
+from builders.building.finalise import count_reasons, finalise
+from builders.building.folder import (
     BuildRecord,
     begin,
     missing_shards,
@@ -26,7 +27,6 @@ from builders.build_folder import (
     unused_path,
     write_shard,
 )
-from builders.finalise import count_reasons, finalise
 from srgaze360.console import silent
 from srgaze360.dataset import INFO_FILE, REJECTED_FILE, DatasetInfo, read_info
 from srgaze360.errors import CheckFailed, InputError

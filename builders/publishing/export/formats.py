@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from builders.export import coco, cubemap, gazefollow360, viewport, webdataset
-from builders.export.base import Format, Written, new_folder, write_companions
+from builders.publishing.export import coco, cubemap, gazefollow360, viewport, webdataset
+from builders.publishing.export.base import Format, Written, new_folder, write_companions
 from srgaze360.console import silent
 from srgaze360.dataset import Dataset, explain
 from srgaze360.errors import InputError, suggestion

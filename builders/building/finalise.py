@@ -16,10 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builders.build_folder import BuildRecord, ShardRecord, SourceRecord, read_rejected, read_shard, unused_path, write_rejected
-from builders.card import write_card
-from builders.citation import write_citation
-from builders.croissant import write_croissant
+from builders.building.folder import (
+    BuildRecord,
+    ShardRecord,
+    SourceRecord,
+    read_rejected,
+    read_shard,
+    unused_path,
+    write_rejected,
+)
+from builders.publishing.citation import write_citation
+from builders.publishing.croissant import write_croissant
+from builders.report.card import write_card
 from builders.sources.base import Rejected
 from srgaze360.dataset import INFO_FILE, MANIFEST_FILE, REJECTED_FILE, SPLITS, DatasetInfo, SourceInfo, SplitInfo
 from srgaze360.dataset_writer import ExtraColumns, annotations_writer, write_info

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from builders import shards
-from builders.build_folder import (
+from builders.building import shards
+from builders.building.executors import Outcome, open_crew, run_shards
+from builders.building.finalise import count_reasons, finalise
+from builders.building.folder import (
     BuildRecord,
     SourceRecord,
     begin,
@@ -24,13 +26,11 @@ from builders.build_folder import (
     read_rejected,
     say_shards,
 )
-from builders.compose import Job
-from builders.executors import Outcome, open_crew, run_shards
-from builders.finalise import count_reasons, finalise
+from builders.panorama.compose import Job
 from builders.plan import Plan, make_plan
 from builders.recipe import Recipe
-from builders.source_folders import SourceFolder
 from builders.sources.base import Rejected
+from builders.sources.folders import SourceFolder
 from srgaze360.console import silent
 from srgaze360.dataset import INFO_FILE, REJECTED_FILE, DatasetInfo, read_info
 from srgaze360.errors import EnvironmentProblem, first_ids

@@ -28,7 +28,7 @@ import py360convert
 from numpy.typing import NDArray
 from pydantic import Field
 
-from builders.export.base import ExportOptions, Panorama, Written, annotation_directions, by_split, panoramas
+from builders.publishing.export.base import ExportOptions, Panorama, Written, annotation_directions, by_split, panoramas
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset

@@ -25,7 +25,7 @@ from typing import Any
 
 from pydantic import Field
 
-from builders.export.base import ExportOptions, Panorama, Written, by_split, panoramas, read_bytes
+from builders.publishing.export.base import ExportOptions, Panorama, Written, by_split, panoramas, read_bytes
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_path, canonical_json, digest_file, write_text

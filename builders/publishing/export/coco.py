@@ -26,7 +26,15 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from builders.export.base import ExportOptions, Panorama, Written, annotation_directions, by_split, panoramas, place_image
+from builders.publishing.export.base import (
+    ExportOptions,
+    Panorama,
+    Written,
+    annotation_directions,
+    by_split,
+    panoramas,
+    place_image,
+)
 from srgaze360 import headbox, sphere
 from srgaze360.dataset import Dataset, DatasetInfo, SourceInfo
 from srgaze360.files import canonical_json, path_inside, write_text

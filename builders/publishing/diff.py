@@ -25,8 +25,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from builders.diff_report import SHOWN, DiffReport, LabelDifference, Names, PixelDifference
-from builders.verify import read_manifest
+from builders.building.verify import read_manifest
+from builders.publishing.diff_report import SHOWN, DiffReport, LabelDifference, Names, PixelDifference
 from srgaze360 import sphere
 from srgaze360.console import silent
 from srgaze360.dataset import COLUMNS, Dataset

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.io import savemat
 
-from builders.export.base import ExportOptions, LeftOut, Written, by_split, panoramas, place_image, write_csv
+from builders.publishing.export.base import ExportOptions, LeftOut, Written, by_split, panoramas, place_image, write_csv
 from srgaze360 import headbox
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError

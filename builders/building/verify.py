@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from builders.compose import panorama_label_digest, pixel_digest
-from builders.croissant import CROISSANT_FILE
+from builders.panorama.compose import panorama_label_digest, pixel_digest
+from builders.publishing.croissant import CROISSANT_FILE
 from srgaze360.console import silent
 from srgaze360.dataset import (
     ANNOTATIONS_FILE,

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from builders.backgrounds import BACKGROUNDS, Backdrop, Placed, feathered
 from builders.images import UnreadableImage, read_image
-from builders.labels import NoLabelError, PhotoLabels, lift
+from builders.panorama.labels import NoLabelError, PhotoLabels, lift
+from builders.panorama.pose import Pose, place_apart, solve_pose
+from builders.panorama.records import NOTHING_AROUND, geometry, person_row
 from builders.plan import Placement, Task, unit_hash
-from builders.pose import Pose, place_apart, solve_pose
 from builders.recipe import Recipe
-from builders.records import NOTHING_AROUND, geometry, person_row
 from builders.sources.base import Rejected, ResolvedPerson, resolve_person
 from srgaze360.cameras import Camera
 from srgaze360.dataset import label_digest

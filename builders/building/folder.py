@@ -27,7 +27,7 @@ from typing import Any, Literal
 import cv2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from builders.compose import Made
+from builders.panorama.compose import Made
 from builders.sources.base import Rejected
 from srgaze360.dataset import ANNOTATIONS_FILE, INFO_FILE, MANIFEST_FILE, REJECTED_FILE, explain
 from srgaze360.errors import InputError, first_ids

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from builders.labels import PhotoLabels
+from builders.panorama.labels import PhotoLabels
+from builders.panorama.pose import Pose, contains_pole
 from builders.plan import Placement, Task
-from builders.pose import Pose, contains_pole
 from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
 from srgaze360.files import canonical_json, digest

@@ -3,7 +3,7 @@
 Conventions
 -----------
 Pairs are (in A, in B). Angles are degrees, differences of pixels grey levels (0 to 255). Lists of names are counts and the
-first five. What is compared, and how, :mod:`builders.diff` says.
+first five. What is compared, and how, :mod:`builders.publishing.diff` says.
 """
 
 from __future__ import annotations

@@ -1,1 +1,0 @@
-"""A built dataset in the formats other programs read: one file per format, :mod:`builders.export.formats` lists them."""

@@ -1,0 +1,1 @@
+"""A dataset for others: metadata, citation, exports, and where two datasets differ."""

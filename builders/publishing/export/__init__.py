@@ -1,0 +1,1 @@
+"""A built dataset in the formats other programs read: one file per format, listed in ``formats``."""
