@@ -38,6 +38,7 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/reproject.py
+	$(BIN)/python benchmarks/build.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -184,7 +184,9 @@ def build(
     workers: WorkersOption = CORES,
     dask: Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Use the workers of a Dask scheduler.")] = None,
     shard: Annotated[str | None, typer.Option(metavar="i/n", help="Do part i of n and stop; `merge` joins the parts.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many photos of each source and split.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many photos of each source and split; of a crowd, whole spheres.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the dataset that is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be built, and stop.")] = False,
     json: JsonOption = False,

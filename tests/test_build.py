@@ -13,6 +13,7 @@ from photos import write_gazefollow, write_panoramas, write_photo
 from scipy.spatial.transform import Rotation
 
 from builders.building.verify import verify
+from builders.recipe import load_recipe
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset
@@ -102,22 +103,45 @@ def test_footprint_is_the_solid_angle_of_the_photo(tmp_path: Path) -> None:
 
 
 def test_real_samples_build(real: Path, tmp_path: Path) -> None:
+    """All sources at once, and the standard recipes on their own."""
+    folders = {kind: real / kind for kind in ("gazefollow", "videoattentiontarget", "gazefollow360", "panoramas")}
+    folders["goo"] = real / "goosynth"
     report = run_build(
         tmp_path / "out",
-        f"gazefollow={real / 'gazefollow'}",
-        f"videoattentiontarget={real / 'videoattentiontarget'}",
-        f"panoramas={real / 'panoramas'}",
-        recipe="mixed",
-        settings=("output.width=512",),
+        *(f"{kind}={folder}" for kind, folder in folders.items()),
+        recipe="suites",
+        settings=("output.width=256", *(f"suites.{name}=null" for name in ("fov", "latitude", "roll", "lens", "tilt16"))),
         workers=2,
     )
-    assert {source.kind: source.photos for source in report.info.sources} == {"gazefollow": 8, "videoattentiontarget": 26}
+    photos = {source.kind: source.photos for source in report.info.sources}
+    assert photos == {"gazefollow": 8, "videoattentiontarget": 26, "goo": 16, "gazefollow360": 1}
+    assert {source.kind: source.photos for source in report.info.backgrounds} == {"panoramas": 2}  # those of the test split
+    assert set(report.info.suites) == {"mixed", "canonical", "seam", "pole", "background", "crowd", "rotated"}
     assert verify(tmp_path / "out") == []
-    people = {
-        (row["source"], row["source_image"], row["source_person"])
-        for row in Dataset.open(tmp_path / "out").annotations.to_dict("records")
-    }
-    assert len(people) == 8 + 52
+    rows = Dataset.open(tmp_path / "out").annotations
+    people = set(zip(rows["source"], rows["source_image"], rows["source_person"], strict=True))
+    assert len(people) == 8 + 52 + 16 + 1
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind", "folder", "people"),
+    [
+        ("srgaze360-1.0", "gazefollow", "gazefollow", 3),
+        ("srgaze360-vat-1.0", "videoattentiontarget", "videoattentiontarget", 6),
+        ("srgaze360-goo-1.0", "goo", "goosynth", 3),
+        ("srgaze360-gazefollow360-1.0", "gazefollow360", "gazefollow360", 4),
+    ],
+)
+def test_standard_recipes_build_from_real_samples(
+    recipe: str, kind: str, folder: str, people: int, real: Path, tmp_path: Path
+) -> None:
+    report = run_build(
+        tmp_path / "out", f"{kind}={real / folder}", recipe=recipe, settings=("output.width=128",), workers=2, limit=3
+    )
+    rows = Dataset.open(tmp_path / "out").annotations
+    rows = rows[rows["suite"] != "crowd"]  # which takes whole spheres
+    assert len(set(zip(rows["source_image"], rows["source_person"], strict=True))) == people
+    assert set(report.info.suites) == set(load_recipe(recipe).suites) - ({"crowd"} if kind == "videoattentiontarget" else set())
 
 
 def test_photo_helper_plants_what_it_says(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from srgaze360.dataset import Dataset, Sample
 
 WIDTH = 1024
 PIXEL = sphere.TWO_PI / WIDTH
+CELLS, AREAS = sphere.cell_directions(WIDTH, WIDTH // 2), sphere.cell_solid_angles(WIDTH, WIDTH // 2)
 HEAD = (0, 255, 0)
 SIZED = ("output.width=1024", "output.format=png")
 
@@ -38,14 +39,13 @@ def run(out: Path, recipe: Recipe, listing: Listing, root: Path, kind: str = "ga
 
 def dot_near(panorama: np.ndarray, label: sphere.FloatArray, colour: tuple[int, int, int] = DOT, within: float = 6.0) -> float:
     """Angle, in panorama pixels, from the label to the centre of gravity of the dot's colour around it."""
-    directions = sphere.cell_directions(WIDTH, WIDTH // 2)
-    near = sphere.angle_between(directions, label) < np.radians(within)
+    near = CELLS @ label > np.cos(np.radians(within))
     pixels = panorama[near].astype(np.float64)
     tint = pixels @ (np.array(colour) / 255.0 - np.mean(colour) / 255.0)  # 0 for grey
-    areas = np.broadcast_to(sphere.cell_solid_angles(WIDTH, WIDTH // 2), near.shape)[near]
+    areas = np.broadcast_to(AREAS, near.shape)[near]
     weight = np.clip(tint - tint.max() / 3.0, 0.0, None) * areas
     assert tint.max() > 30.0, "no dot near the label"
-    return float(sphere.angle_between(sphere.spherical_mean(directions[near], weight).direction, label)) / PIXEL
+    return float(sphere.angle_between(sphere.spherical_mean(CELLS[near], weight).direction, label)) / PIXEL
 
 
 # --- photos -----------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_the_dot_is_under_the_label_in_every_suite(tmp_path: Path) -> None:
     write_panoramas(tmp_path / "pano")
     recipe = load_recipe("suites", SIZED)
     gaze, background = open_sources([f"gazefollow={tmp_path / 'gf'}", f"panoramas={tmp_path / 'pano'}"], {})
-    build(plan_build(recipe, gaze, background), recipe, gaze, background, tmp_path / "out")
+    build(plan_build(recipe, gaze, background), recipe, gaze, background, tmp_path / "out", workers=2)
     data = Dataset.open(tmp_path / "out")
     worst: dict[str, float] = {}
     for sample in data.samples():
@@ -89,16 +89,15 @@ def test_a_crowd_does_not_overlap_and_everyone_is_labelled(tmp_path: Path) -> No
     assert sorted(data.annotations.groupby("panorama_id").size()) == [2, 6]
     assert set(data.annotations["source_image"]) == {photo.path for photo in planted}
     assert (data.annotations.groupby("panorama_id")["cluster_id"].nunique() == 1).all()
-    cells = sphere.cell_directions(WIDTH, WIDTH // 2)
     for _, people in data.annotations.groupby("panorama_id"):
         assert (people["photos"] == len(people)).all()
-        covered = np.zeros(cells.shape[:2], dtype=int)
+        covered = np.zeros(CELLS.shape[:2], dtype=int)
         for row in people.to_dict("records"):
             camera = Camera.from_dict(json.loads(row["camera"]))
             rotation = sphere.rotation_from_pose(*np.radians([row["yaw_deg"], row["pitch_deg"], row["roll_deg"]]))
-            seen = camera.project(sphere.rotate(rotation.T, cells))
+            seen = camera.project(sphere.rotate(rotation.T, CELLS))
             inside = seen.valid & camera.contains(seen.pixels)
-            area = np.sum(inside * sphere.cell_solid_angles(WIDTH, WIDTH // 2))
+            area = np.sum(inside * AREAS)
             assert row["footprint"] == pytest.approx(area / (4.0 * np.pi), rel=0.01)
             covered += inside
         assert covered.max() == 1
@@ -133,6 +132,30 @@ def test_a_known_camera_is_used_where_the_recipe_asks_for_it(tmp_path: Path) -> 
     drawn = next(iter(run(tmp_path / "drawn", canonical(*lens), listing, root).samples()))
     assert drawn.row["lens"] == "stereographic"
     assert drawn.row["hfov_deg"] == pytest.approx(60.0)
+
+
+def test_pixels_beyond_the_fold_are_counted_and_never_shown(tmp_path: Path) -> None:
+    listing, root = one_photo(tmp_path)
+    strong = ("base.lens=strong", "lenses.strong={lens: brown-conrady, params: [-0.3]}", "base.fov_deg=88")
+    sample = next(iter(run(tmp_path / "out", canonical(*strong), listing, root).samples()))
+    camera = Camera.from_dict(json.loads(sample.row["camera"]))
+    x, y = np.meshgrid(np.arange(320) * 2.0 + 1.0, np.arange(240) * 2.0 + 1.0)
+    radius = np.hypot(x - camera.cx, y - camera.cy) / camera.fx
+    # r (1 - 0.3 r^2) is largest at r = 1 / sqrt(0.9): no ray leads to a pixel further out
+    beyond = np.mean(radius > 2.0 / 3.0 / np.sqrt(0.9))
+    assert beyond > 0.03
+    assert sample.row["fold_back"] == pytest.approx(beyond, abs=0.005)
+    seen = camera.project(sphere.rotate(rotation_of(sample).T, sphere.cell_directions(WIDTH, WIDTH // 2)))
+    shown = sample.panorama().max(axis=-1) > 0
+    assert not (
+        shown & ~cv2.dilate((seen.valid & camera.contains(seen.pixels)).astype(np.uint8), np.ones((3, 3))).astype(bool)
+    ).any()
+    assert dot_near(sample.panorama(), sample.gaze) < 1.0
+
+
+def rotation_of(sample: Sample) -> sphere.FloatArray:
+    """Pose of an upright sample."""
+    return sphere.rotation_from_pose(*np.radians([sample.row[f"{name}_deg"] for name in ("yaw", "pitch", "roll")]))
 
 
 def test_a_camera_that_is_none_is_a_reason(tmp_path: Path) -> None:

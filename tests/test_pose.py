@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.panorama.labels import PhotoLabels, lift
-from builders.panorama.pose import Pose, contains_pole, place_apart, solve_pose
+from builders.panorama.pose import Pose, place_apart, solve_pose
 from builders.sources.base import Person, ResolvedPerson
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
+from srgaze360.footprint import contains_pole
 
 UPRIGHT = {"tilt_pitch_deg": 0.0, "tilt_roll_deg": 0.0, "tilt_yaw_deg": 0.0}
 CAMERA = Camera.from_fov("pinhole", 640, 480, np.radians(90.0), side="width")

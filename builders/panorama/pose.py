@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from builders.panorama.labels import PhotoLabels, box_outline
 from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
+from srgaze360.footprint import contains_pole
 
 CLEARANCE = np.radians(1.0)  # between a footprint that is clear of the seam and the seam
 POLE_MARGIN = 0.1  # of the way from a pole on the photo's edge to a pole on its optical axis
@@ -77,13 +78,6 @@ def solve_pose(settings: Mapping[str, float | str], camera: Camera, people: Sequ
 
 
 _NUMBERS = ("roll_deg", "tilt_pitch_deg", "tilt_roll_deg", "tilt_yaw_deg")
-
-
-def contains_pole(camera: Camera, rotation: sphere.FloatArray) -> tuple[bool, bool]:
-    """Whether zenith and nadir lie inside a photo posed by ``rotation``."""
-    poles = camera.project(sphere.rotate(rotation.T, np.array([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])))
-    zenith, nadir = poles.valid & camera.contains(poles.pixels)
-    return bool(zenith), bool(nadir)
 
 
 # --- one photo --------------------------------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from builders.panorama.labels import PhotoLabels
-from builders.panorama.pose import Pose, contains_pole
+from builders.panorama.pose import Pose
 from builders.plan import Placement, Task
 from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
 from srgaze360.files import canonical_json, digest
-from srgaze360.maps import minification, worst_minification
+from srgaze360.footprint import contains_pole
+from srgaze360.maps import fold_back, minification, worst_minification
 from srgaze360.protocols.breakdown import latitude_band
 from srgaze360.reproject import Patch
 
@@ -50,7 +51,7 @@ def geometry(task: Task, camera: Camera, pose: Pose, patch: Patch) -> dict[str, 
         "contains_pole": any(contains_pole(camera, pose.rotation)),
         "minification": float(minification(camera, width)),
         "worst_minification": float(worst_minification(camera, width)),
-        "fold_back": 0.0,
+        "fold_back": fold_back(camera),
         "footprint": share,
     }
 

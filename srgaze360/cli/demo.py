@@ -1,7 +1,7 @@
 """``srgaze360 demo``: the whole journey on embedded data, through the same functions as the commands it names.
 
-Photos of procedural scenes are rendered in the GazeFollow layout, put on spheres, and travel on as real data would: priors are
-fitted on the train split, every predictor is run on the test split, scored, and ranked on a board.
+Photos and panoramas of procedural scenes are rendered, put on spheres, and travel on as real data would: priors are fitted on
+the train split, every predictor is run on the test split, scored, and ranked on a board.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MARKER = ".srgaze360-demo"
 SEED = 360
+WIDTH = 1024  # of rendered panoramas: that of the demo's recipe
+PANORAMAS = 0.1  # rendered panoramas per photo
 TRAINED = ("latitude-prior", "head-prior")
 UNTRAINED = ("random", "centre", "region-chance")
 
@@ -31,7 +33,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes; an earlier demo there is replaced.")] = Path(
         "demo-out"
     ),
-    photos: Annotated[int, typer.Option(min=20, max=5000, help="Procedural photos, train and test together.")] = 300,
+    photos: Annotated[
+        int, typer.Option(min=20, max=5000, help="Procedural photos, train and test; a tenth as many panoramas.")
+    ] = 300,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.", show_default="the cores of this machine")] = (
         os.cpu_count() or 1
     ),
@@ -78,10 +82,13 @@ def _make_sources(out: Path, photos: int, workers: int) -> None:
     from builders.procedural.rooms import BACKGROUNDS, write_background_panoramas
     from srgaze360.console import progress
 
-    with _step(
-        f"sources procedural --out {out / 'photos'} --photos {photos} --seed {SEED}", "rendering photos", photos
-    ) as advance:
-        write_gazefollow_folder(out / "photos", photos, SEED, workers=workers, progress=advance)
+    panoramas = max(1, int(photos * PANORAMAS))
+    numbers = f"--photos {photos} --panoramas {panoramas} --width {WIDTH} --seed {SEED}"
+    command = f"sources procedural --out {out / 'photos'} {numbers}"
+    with _step(command, "rendering photos and panoramas", photos + panoramas) as advance:
+        write_gazefollow_folder(
+            out / "photos", photos, SEED, panoramas=panoramas, width=WIDTH, workers=workers, progress=advance
+        )
     with progress("  rendering empty rooms", BACKGROUNDS) as advance:
         write_background_panoramas(out / "panoramas", BACKGROUNDS, SEED, workers=workers, progress=advance)
 
