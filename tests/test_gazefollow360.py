@@ -247,7 +247,7 @@ def test_matlab_bombs_are_known_before_they_unpack(order, tmp_path):
     path = tmp_path / "bomb.mat"
     path.write_bytes(header + struct.pack(f"{order}II", 15, len(inner)) + inner)
     with pytest.raises(
-        InputError, match=r"Expected a label file of up to 256 MB; .*bomb\.mat unpacks to 2000 MB\. Get another\."
+        InputError, match=r"Expected a label file of up to 256 MiB, .* at .*bomb\.mat; it is larger\. Get another\."
     ):
         read_matlab(path, ["gaze"], "Get another.")
 

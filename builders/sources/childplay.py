@@ -33,7 +33,16 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from builders.sources.base import Listing, Person, Photo, Rejected, Source, SourceOptions, wrong_folder
-from builders.sources.rows import mark, mark_not_finite, path_faults, read_rows, row_reference, to_numbers
+from builders.sources.rows import (
+    mark,
+    mark_not_finite,
+    path_faults,
+    read_rows,
+    rejected_rows,
+    row_reference,
+    skipped_rows,
+    to_numbers,
+)
 from srgaze360.errors import InputError
 
 KIND = "childplay"
@@ -112,11 +121,11 @@ def read(root: Path, options: ChildPlayOptions) -> Listing:
     table = _locate(table, folder)
     faults = _faults(table, options)
     bad = faults != ""
-    rejected += _reject(table[bad], faults[bad])
+    rejected += rejected_rows(KIND, table[bad], faults[bad], person="person_id")
     table = table[~bad]
     # the rank of a frame among its clip's labelled frames: people who come and go do not shift it
     kept = (table.groupby("clip")["frame"].rank("dense") - 1) % options.stride == 0
-    rejected += _skipped(table[~kept], options.stride)
+    rejected += skipped_rows(KIND, table[~kept], options.stride, person="person_id")
     photos = _photos(table[kept], options)
     repaired = Counter(repair for photo in photos for person in photo.people for repair in person.repairs)
     return Listing(photos, tuple(rejected), repaired)
@@ -211,20 +220,6 @@ def _faults(table: pd.DataFrame, options: ChildPlayOptions) -> NDArray[np.object
     repeated[sound] = table[sound].duplicated(["image", "person_id"]).to_numpy()
     mark(faults, repeated, "the person has this frame already")
     return faults
-
-
-def _reject(table: pd.DataFrame, reasons: NDArray[np.object_]) -> list[Rejected]:
-    rows = zip(*(table[column].tolist() for column in ("file", "line", "image", "person_id")), reasons.tolist(), strict=True)
-    return [Rejected(KIND, row_reference(file, [line]), image, person, reason) for file, line, image, person, reason in rows]
-
-
-def _skipped(table: pd.DataFrame, stride: int) -> list[Rejected]:
-    """One entry per file and person for the frames between strides: a choice of the user's, but no row vanishes."""
-    reason = f"frames skipped (stride {stride})"
-    return [
-        Rejected(KIND, row_reference(str(file), rows["line"].tolist()), "", str(person), reason)
-        for (file, person), rows in table.groupby(["file", "person_id"])
-    ]
 
 
 def _photos(table: pd.DataFrame, options: ChildPlayOptions) -> tuple[Photo, ...]:

@@ -36,7 +36,16 @@ from pydantic import field_validator, model_validator
 
 from builders.sources import gazefollow_mat
 from builders.sources.base import Listing, Person, Photo, Rejected, Source, SourceOptions, Unit, wrong_folder
-from builders.sources.rows import mark, mark_not_finite, path_fault, path_faults, read_rows, row_reference, to_numbers
+from builders.sources.rows import (
+    mark,
+    mark_not_finite,
+    path_fault,
+    path_faults,
+    read_rows,
+    rejected_rows,
+    row_reference,
+    to_numbers,
+)
 from srgaze360.errors import InputError
 
 KIND = "gazefollow"
@@ -141,7 +150,7 @@ def read_labels(root: Path, options: GazeFollowOptions, kind: str, obtain: str) 
     table = _name_people(pd.concat(tables, ignore_index=True))
     faults = _faults(table)
     bad = faults != ""
-    rejected += _reject(table[bad], faults[bad], kind)
+    rejected += rejected_rows(kind, table[bad], faults[bad], image="path")
     photos = _photos(table[~bad])
     repaired = Counter(repair for photo in photos for person in photo.people for repair in person.repairs)
     return Listing(photos, tuple(rejected), repaired)
@@ -281,11 +290,6 @@ def _faults(table: pd.DataFrame) -> NDArray[np.object_]:
     agreed_inside = np.bincount(group, weights=inside & (faults == ""), minlength=1)[group] > 0
     mark(faults, ~inside & agreed_inside, "marked out of frame, while another annotation of the same person is in frame")
     return faults
-
-
-def _reject(table: pd.DataFrame, reasons: NDArray[np.object_], kind: str) -> list[Rejected]:
-    rows = zip(*(table[column].tolist() for column in ("file", "line", "path", "person")), reasons.tolist(), strict=True)
-    return [Rejected(kind, row_reference(file, [line]), path, person, reason) for file, line, path, person, reason in rows]
 
 
 def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:

@@ -8,7 +8,7 @@ Conventions
 1, as MATLAB does. Variables may be rows or columns, of cells or plain, and cells may be nested. The older
 ``test_annotations.mat`` holds wrong labels, as its users found; ``test2`` replaces it.
 
-Reading executes nothing. The size of a file is bounded, before and after it is inflated, and so is the number of its entries.
+Reading executes nothing, and is bounded (:mod:`builders.sources.matlab`).
 
 **Estimated heads.** The head's size follows from the body box (width w, height h) and from t, the depth of the eye below the
 body box's upper edge, all fractions: it is 0.52 w^0.6 t^0.4 wide and 1.07 h^0.2 t^0.8 high; the eye lies at half its width and
@@ -22,8 +22,6 @@ says which head is meant; it is no head box to train a detector with.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,18 +29,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
 
+from builders.sources.matlab import read_matlab
 from srgaze360.errors import InputError
 
-MAX_BYTES = 256 * 2**20  # of the file; the released test labels have 0.7 MB
-MAX_INFLATED_BYTES = 2**30
-MAX_ENTRIES = 1_000_000  # GazeFollow has 130,339 people
 FIELDS = ("path", "bbox", "eyes", "gaze", "meta")
 ADVICE = "Take the file from the dataset's release again, or leave it out."
 
-COMPRESSED = 15  # miCOMPRESSED in "MAT-File Format", The MathWorks
 LEAST_DEPTH = 0.02  # body boxes are rounded to 0.01
 
 Malformed = tuple[int, str, str]
@@ -113,70 +106,14 @@ def estimate_heads(bodies: NDArray[np.float64], eyes: NDArray[np.float64]) -> ND
 
 def _load(path: Path, split: str, fields: Sequence[str]) -> dict[str, list[Any]]:
     """Variables of a file, each as the list of its entries."""
-    _check_size(path)
     names = {field: f"{split}_{field}" for field in fields}
-    try:
-        shapes = {name: shape for name, shape, _ in whosmat(path)}
-        missing = [name for name in names.values() if name not in shapes]
-        if missing:
-            raise InputError(
-                f"Expected the variables {', '.join(names.values())} in {path}; found {', '.join(shapes) or 'none'}. "
-                f"Is it of the other split, or of another dataset? {ADVICE}"
-            )
-        if large := [name for name in names.values() if np.prod([int(n) for n in shapes[name]], dtype=object) > MAX_ENTRIES]:
-            raise InputError(f"Expected at most {MAX_ENTRIES} entries in {path}; {', '.join(large)} claims more. {ADVICE}")
-        loaded = loadmat(path, variable_names=list(names.values()))
-    except NotImplementedError as error:
-        raise InputError(
-            f"Expected a MATLAB v5 file at {path}; it is of version 7.3 (HDF5). Save it in MATLAB with '-v7', or take it from "
-            "the dataset's release again."
-        ) from error
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        OSError,
-        OverflowError,
-        MemoryError,
-        MatReadError,
-        zlib.error,
-    ) as error:
-        raise InputError(f"Expected a MATLAB v5 file at {path}; it cannot be read: {error}. {ADVICE}") from error
+    loaded = read_matlab(path, names.values(), ADVICE)
     count = loaded[names["path"]].size
     entries = {field: _entries(loaded[name], count) for field, name in names.items()}
     if len({len(listed) for listed in entries.values()}) != 1:
         found = ", ".join(f"{names[field]}: {len(listed)}" for field, listed in entries.items())
         raise InputError(f"Expected one entry per person in every variable of {path}; found {found}. {ADVICE}")
     return entries
-
-
-def _check_size(path: Path) -> None:
-    """Refuse a file that is too large, or grows too large when its compressed variables are inflated."""
-    data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
-    inflated, place = len(data), 128  # a header of 128 bytes, then elements: type and size, then as many bytes
-    while data and place + 8 <= len(data):
-        kind, size = struct.unpack_from("<II" if data[126:128] == b"IM" else ">II", data, place)
-        if kind == COMPRESSED:
-            inflated += _inflated_size(data[place + 8 : place + 8 + size], MAX_INFLATED_BYTES - inflated)
-        place += 8 + size
-    if path.stat().st_size > MAX_BYTES or inflated > MAX_INFLATED_BYTES:
-        raise InputError(
-            f"Expected a label file of at most {MAX_BYTES >> 20} MiB, and {MAX_INFLATED_BYTES >> 20} MiB inflated, at {path}; "
-            f"it is larger. {ADVICE}"
-        )
-
-
-def _inflated_size(data: bytes, limit: int) -> int:
-    """Bytes that ``data`` inflates to, or a number beyond ``limit``; damaged data count as far as they go."""
-    inflater, total = zlib.decompressobj(), 0
-    try:
-        while total <= limit and data and not inflater.eof:
-            total += len(inflater.decompress(data, 2**20))
-            data = inflater.unconsumed_tail
-    except zlib.error:
-        pass  # whoever reads the file says so
-    return total
 
 
 def _entries(variable: NDArray[Any], count: int) -> list[Any]:

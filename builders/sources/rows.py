@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from builders.sources.base import Rejected
 from srgaze360.errors import InputError
 
 
@@ -100,3 +101,20 @@ def row_reference(file: str, lines: Sequence[int]) -> str:
     numbers = np.asarray(lines)
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
     return f"{file}:" + ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def rejected_rows(
+    kind: str, table: pd.DataFrame, reasons: NDArray[np.object_], image: str = "image", person: str = "person"
+) -> list[Rejected]:
+    """Every row of a table (``file``, ``line``, and the columns named by ``image`` and ``person``), with its reason."""
+    rows = zip(*(table[column].tolist() for column in ("file", "line", image, person)), reasons.tolist(), strict=True)
+    return [Rejected(kind, row_reference(file, [line]), path, name, reason) for file, line, path, name, reason in rows]
+
+
+def skipped_rows(kind: str, table: pd.DataFrame, stride: int, person: str = "person") -> list[Rejected]:
+    """One entry per file and person for the frames between strides: a choice of the user's, but no row vanishes."""
+    reason = f"frames skipped (stride {stride})"
+    return [
+        Rejected(kind, row_reference(str(file), rows["line"].tolist()), "", str(name), reason)
+        for (file, name), rows in table.groupby(["file", person])
+    ]

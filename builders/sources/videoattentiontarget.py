@@ -27,7 +27,16 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from builders.sources.base import Listing, Person, Photo, Rejected, Source, SourceOptions, wrong_folder
-from builders.sources.rows import mark, mark_not_finite, path_faults, read_rows, row_reference, to_numbers
+from builders.sources.rows import (
+    mark,
+    mark_not_finite,
+    path_faults,
+    read_rows,
+    rejected_rows,
+    row_reference,
+    skipped_rows,
+    to_numbers,
+)
 from srgaze360.errors import InputError
 
 KIND = "videoattentiontarget"
@@ -103,10 +112,10 @@ def read(root: Path, options: VideoAttentionTargetOptions) -> Listing:
         )
     faults = _faults(table)
     bad = faults != ""
-    rejected += _reject(table[bad], faults[bad])
+    rejected += rejected_rows(KIND, table[bad], faults[bad])
     table = _mend(table[~bad], options.smooth_window)
     kept = _strided(table, options.stride)
-    rejected += _skipped(table[~kept], options.stride)
+    rejected += skipped_rows(KIND, table[~kept], options.stride)
     photos = _photos(table[kept])
     repaired = Counter(repair for photo in photos for person in photo.people for repair in person.repairs)
     return Listing(photos, tuple(rejected), repaired)
@@ -174,11 +183,6 @@ def _faults(table: pd.DataFrame) -> NDArray[np.object_]:
     return faults
 
 
-def _reject(table: pd.DataFrame, reasons: NDArray[np.object_]) -> list[Rejected]:
-    rows = zip(*(table[column].tolist() for column in ("file", "line", "image", "person")), reasons.tolist(), strict=True)
-    return [Rejected(KIND, row_reference(file, [line]), image, person, reason) for file, line, image, person, reason in rows]
-
-
 def _mend(table: pd.DataFrame, window: int) -> pd.DataFrame:
     """Swap inverted boxes, smooth them along each track, move gaze points with one negative coordinate to the edge."""
     corners = table[list(HEAD_BOX)].to_numpy(dtype=np.float64)
@@ -214,15 +218,6 @@ def _strided(table: pd.DataFrame, stride: int) -> NDArray[np.bool_]:
     for clip, frames in table.groupby("clip")["frame"]:
         kept.update(f"{clip}/{frame}" for frame in sorted(set(frames), key=_frame_order)[::stride])
     return (table["clip"] + "/" + table["frame"]).isin(kept).to_numpy(dtype=bool)
-
-
-def _skipped(table: pd.DataFrame, stride: int) -> list[Rejected]:
-    """One entry per track for the frames between strides: a choice of the user's, but no row vanishes."""
-    reason = f"frames skipped (stride {stride})"
-    return [
-        Rejected(KIND, row_reference(str(file), rows["line"].tolist()), "", Path(str(file)).stem, reason)
-        for file, rows in table.groupby("file")
-    ]
 
 
 def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:
