@@ -70,10 +70,9 @@ def diff(
     json: JsonOption = False,
 ) -> None:
     """Say where two built datasets differ: recipe, labels, pixels; which samples, and by how much. Exit code 1 if they do."""
-    from builders.building.verify import read_manifest
     from builders.publishing.diff import diff as run_diff
     from srgaze360.console import OUT, print_json, progress
-    from srgaze360.dataset import read_info
+    from srgaze360.dataset import read_info, read_manifest
     from srgaze360.errors import CheckFailed
 
     for folder in (a, b):

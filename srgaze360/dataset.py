@@ -108,6 +108,17 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ManifestEntry(_Record):
+    """A line of ``manifest.jsonl``: a panorama's file and its digests."""
+
+    path: str
+    bytes: int
+    sha256: str
+    panorama_id: str
+    label_digest: str
+    pixel_digest: str
+
+
 class SourceInfo(_Record):
     """A source that went into a dataset."""
 
@@ -304,6 +315,19 @@ def read_info(root: Path) -> DatasetInfo:
         raise InputError(
             f"Expected the fields of a dataset in {path}, found: {explain(error)}. Build the dataset again."
         ) from None
+
+
+def read_manifest(root: Path) -> list[dict[str, Any]]:
+    """Entries of ``manifest.jsonl`` of the dataset in folder ``root``."""
+    path = root / MANIFEST_FILE
+    try:
+        return [ManifestEntry.model_validate_json(line).model_dump() for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise InputError(f"Expected {path}, but there is no such file. Build the dataset again.") from None
+    except ValidationError as error:
+        raise InputError(f"Expected a manifest entry on every line of {path}, found: {explain(error)}. Build again.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"Expected text in {path}, but it cannot be read: {error}. Build again.") from None
 
 
 def read_annotations(root: Path) -> pd.DataFrame:

@@ -22,7 +22,6 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from builders.panorama.compose import panorama_label_digest, pixel_digest
 from builders.publishing.croissant import CROISSANT_FILE
@@ -32,9 +31,9 @@ from srgaze360.dataset import (
     INFO_FILE,
     MANIFEST_FILE,
     DatasetInfo,
-    explain,
     read_annotations,
     read_info,
+    read_manifest,
 )
 from srgaze360.errors import InputError
 from srgaze360.files import digest, digest_file, path_inside
@@ -52,32 +51,6 @@ class Finding:
     level: Level
     kind: str
     where: str
-
-
-class Entry(BaseModel):
-    """A line of ``manifest.jsonl``: a panorama's file and its digests."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: str
-    bytes: int
-    sha256: str
-    panorama_id: str
-    label_digest: str
-    pixel_digest: str
-
-
-def read_manifest(root: Path) -> list[dict[str, Any]]:
-    """Entries of ``manifest.jsonl`` of the dataset in folder ``root``."""
-    path = root / MANIFEST_FILE
-    try:
-        return [Entry.model_validate_json(line).model_dump() for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise InputError(f"Expected {path}, but there is no such file. Build the dataset again.") from None
-    except ValidationError as error:
-        raise InputError(f"Expected a manifest entry on every line of {path}, found: {explain(error)}. Build again.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"Expected text in {path}, but it cannot be read: {error}. Build again.") from None
 
 
 def verify(root: Path, level: Level = "pixels", advance: Callable[[int], None] = silent) -> list[Finding]:

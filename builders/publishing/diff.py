@@ -25,11 +25,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from builders.building.verify import read_manifest
 from builders.publishing.diff_report import SHOWN, DiffReport, LabelDifference, Names, PixelDifference
 from srgaze360 import sphere
 from srgaze360.console import silent
-from srgaze360.dataset import COLUMNS, Dataset
+from srgaze360.dataset import COLUMNS, Dataset, read_manifest
 from srgaze360.files import canonical_json, path_inside
 from srgaze360.images import read_panorama
 
