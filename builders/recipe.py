@@ -330,7 +330,7 @@ def _apply(content: dict[str, Any], setting: str) -> None:
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"] != "extra_forbidden":
-        return explain(error).replace("Value error, ", "") + ". Mend the recipe or the --set."
+        return explain(error).replace("Value error, ", "").rstrip(".") + ". Mend the recipe or the --set."
     models: tuple[type[BaseModel], ...] = (Recipe, Output, Axes, Suite, LensPreset, Strata, Levels, Rendered)
     known = sorted({field for model in models for field in model.model_fields})
     where = ".".join(map(str, first["loc"]))

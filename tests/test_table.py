@@ -87,6 +87,21 @@ def test_table_defaults_are_options_and_columns_win(tmp_path):
     assert (photo.split, photo.projection, photo.people[0].head_unit, photo.cluster) == ("val", "perspective", "pixel", "v")
 
 
+@pytest.mark.parametrize("parquet", [False, True])
+def test_table_empty_cells_of_a_choice_take_the_option(parquet, tmp_path):
+    """A table of photos and panoramas says of the panoramas only what they are."""
+    around = {"image": "b.jpg", "projection": "equirectangular", "split": "val", "units": "fraction"}
+    around |= {"head_x0": 0.1, "head_y0": 0.4, "head_x1": 0.2, "head_y1": 0.5, "gaze_x": 0.5, "gaze_y": 0.5}
+    write_table(tmp_path, [{"projection": "", "split": "", "units": ""}, around], parquet)
+    listing = read_rows(tmp_path, split="test")
+    assert not listing.rejected
+    assert [(photo.projection, photo.split) for photo in listing.photos] == [
+        ("perspective", "test"),
+        ("equirectangular", "val"),
+    ]
+    assert [photo.people[0].head_unit for photo in listing.photos] == ["pixel", "fraction"]
+
+
 def test_table_sizes_and_cameras(tmp_path):
     """The camera is built from what the listing says: a pixel it sees at the edge of the field of view tells fx and cx."""
     size = {"width": 640, "height": 480}
@@ -169,7 +184,6 @@ def test_table_targets_out_of_frame(tmp_path):
         ({"gaze_x": ""}, "gaze_x is not a finite number ('')"),
         ({"in_frame": "yes"}, "in_frame is none of true, 1, false, 0 ('yes')"),
         ({"split": "validation"}, "split is none of train, val, test ('validation')"),
-        ({"split": ""}, "split is none of train, val, test ('')"),
         ({"units": "px"}, "units is none of pixel, fraction ('px')"),
         ({"projection": "360"}, "projection is none of perspective, equirectangular ('360')"),
         ({"width": 640}, "width and height are not whole numbers of pixels, both or neither"),

@@ -34,10 +34,10 @@ COLUMNS: Mapping[str, str] = {
     **dict(zip(GAZE, ("where the person looks, to the right; empty where unknown", "the same, down"), strict=True)),
     "annotator": "who gave this annotation",
     "in_frame": "true, false, 1 or 0: the target lies inside the photo; without the column, true",
-    "split": "train, val or test; without the column, the option split",
+    "split": "train, val or test; empty or without the column, the option split",
     "cluster": "what is split and resampled as one, such as a video; empty: the photo",
-    "units": "pixel or fraction; without the column, the option units",
-    "projection": "perspective or equirectangular; without the column, the option projection",
+    "units": "pixel or fraction; empty or without the column, the option units",
+    "projection": "perspective or equirectangular; empty or without the column, the option projection",
     "width": "width in pixels that labels and intrinsics refer to, where the photo is stored in another size",
     "height": "height, likewise",
     **{name: f"{name} of a known camera, in pixels" for name in INTRINSICS},
@@ -93,10 +93,15 @@ def _header_faults(table: Columns) -> Iterator[str]:
 
 
 def known_columns(table: Columns, absent: Mapping[str, str]) -> pd.DataFrame:
-    """The known columns and ``line``; ``absent`` fills in columns that are not there; ``<name>_text`` keeps a number's text."""
+    """The known columns and ``line``; ``<name>_text`` keeps a number's text.
+
+    ``absent`` fills in columns that are not there, and empty cells of :data:`CHOICES`.
+    """
     data: dict[str, Any] = {"line": table.numbers}
     for name in COLUMNS:
         texts = table.texts.get(name, np.full(len(table.numbers), absent.get(name, ""), dtype=object))
+        if name in CHOICES:
+            texts = np.where(texts == "", absent[name], texts)
         if name in NUMBERS:
             data |= {f"{name}_text": texts, name: to_numbers(texts)}
         else:
