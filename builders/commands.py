@@ -93,15 +93,23 @@ def check(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of source, e.g. gazefollow.", show_default=False)],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds it.", show_default=False)],
     images: Annotated[bool, typer.Option("--images", help="Open every photo as well.")] = False,
+    settings: Annotated[
+        list[str], typer.Option("--set", metavar="OPTION=VALUE", help="An option of the source; may be repeated.")
+    ] = [],  # noqa: B006 - typer copies it
     json: JsonOption = False,
 ) -> None:
     """Say what a source folder holds: counts, missing photos, repaired and rejected rows. Exit code 1 if photos are missing."""
+    from builders.recipe import apply_setting
     from builders.sources.check import check_source
+    from builders.sources.folders import checked_options
     from srgaze360.console import OUT, print_json
     from srgaze360.errors import CheckFailed
 
     source = _registry().get(kind)
-    report = check_source(source, folder, source.options(), open_images=images)
+    content: dict[str, Any] = {"sources": {kind: {}}}
+    for setting in settings:
+        apply_setting(content, f"sources.{kind}.{setting}")
+    report = check_source(source, folder, checked_options(source, content["sources"][kind]), open_images=images)
     if json:
         print_json(report.to_dict())
     else:

@@ -265,7 +265,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     """
     content = _resolve(name, ())
     for setting in settings:
-        _apply(content, setting)
+        apply_setting(content, setting)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -293,20 +293,30 @@ def _resolve(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     return _merged(_resolve(str(parent), (*seen, name)), content) if parent is not None else content
 
 
-def _merged(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge mappings key by key; ``null`` removes a key, anything else replaces it. Axis draws are replaced whole."""
+def _merged(base: dict[str, Any], change: Mapping[str, Any], *, nulls: bool = False) -> dict[str, Any]:
+    """Merge mappings key by key; ``null`` removes a key, anything else replaces it. Axis draws are replaced whole.
+
+    Among the options of ``sources`` null is a value like any other (``nulls``).
+    """
     result = dict(base)
     for key, value in change.items():
-        if value is None:
+        if value is None and not nulls:
             result.pop(key, None)
         elif isinstance(value, dict) and isinstance(result.get(key), dict) and not {"strata", "levels"} & set(value):
-            result[key] = _merged(result[key], value)
+            result[key] = _merged(result[key], value, nulls=nulls or key == "sources")
         else:
             result[key] = value
     return result
 
 
-def _apply(content: dict[str, Any], setting: str) -> None:
+def apply_setting(content: dict[str, Any], setting: str) -> None:
+    """Apply ``a.b=c`` to the content of a recipe, in place; null removes a key, but is a value among the options of sources.
+
+    Raises
+    ------
+    InputError
+        The setting has another form, ``c`` is no YAML, or ``a`` is no mapping.
+    """
     path, equals, text = setting.partition("=")
     if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
         raise InputError(f"Expected --set in the form a.b=c, found {setting!r}. Example: --set output.width=1024")
@@ -321,7 +331,7 @@ def _apply(content: dict[str, Any], setting: str) -> None:
         if not isinstance(child, dict):
             raise InputError(f"--set {setting!r}: {key!r} is a single value in this recipe and has no keys of its own.")
         node = child
-    if value is None:
+    if value is None and parents[:1] != ["sources"]:
         node.pop(last, None)
     else:
         node[last] = value

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from building import run_command
 from hypothesis import given
 from hypothesis import strategies as st
 from listings import lines_of, rows_of, train_row, write_labels, write_picture
@@ -308,3 +309,19 @@ def test_real_panoramas_are_twice_as_wide_as_high(real):
     for photo in panoramas.read(real / "panoramas", SourceOptions()).photos:
         height, width, _ = read_image(real / "panoramas" / photo.image).shape
         assert width == 2 * height
+
+
+def test_check_takes_options_of_the_source(tmp_path, capsys):
+    FIXTURES["gazefollow"].write(tmp_path)
+
+    def check(*words):
+        return run_command(capsys, "sources", "check", "gazefollow", str(tmp_path), "--json", *words)
+
+    assert set(json.loads(check().out)["splits"]) == {"train", "test"}
+    assert set(json.loads(check("--set", "test_file=null").out)["splits"]) == {"train"}
+    ran = check("--set", "test_fil=x")
+    assert ran.code == 2
+    text = " ".join(ran.err.split())
+    assert "Expected valid options for source gazefollow, found: test_fil: Extra inputs are not permitted" in text
+    assert "Its options: train_file, test_file, train_metadata, test_metadata" in text
+    assert check("--set", "test_file").code == 2

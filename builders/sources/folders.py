@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from builders.sources.base import Listing, Source
+from builders.sources.base import Listing, Source, SourceOptions
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError
 from srgaze360.registry import Registry
@@ -35,8 +35,15 @@ def open_source(kind: str, root: Path, options: Mapping[str, Any]) -> SourceFold
         There is no such kind, an option is not one of its, or the folder does not hold it.
     """
     source = SOURCES.get(kind)
+    return SourceFolder(source, root, source.read(root, checked_options(source, options)))
+
+
+def checked_options(source: Source, options: Mapping[str, Any]) -> SourceOptions:
+    """Options of a source from plain values; raises InputError where one is not its."""
     try:
-        chosen = source.options.model_validate(options)
+        return source.options.model_validate(options)
     except ValidationError as error:
-        raise InputError(f"Expected valid options for source {kind} in the recipe, found: {explain(error)}.") from None
-    return SourceFolder(source, root, source.read(root, chosen))
+        known = ", ".join(source.options.model_fields) or "none"
+        raise InputError(
+            f"Expected valid options for source {source.kind}, found: {explain(error).rstrip('.')}. Its options: {known}."
+        ) from None
