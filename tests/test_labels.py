@@ -63,3 +63,43 @@ def test_targets_outside_the_photo_are_lifted_where_the_lens_can() -> None:
     beyond = outside((720.0, 240.0), sine)
     assert beyond.consensus is None
     assert beyond.lost == 0
+
+
+def test_points_beyond_the_lens_are_lost_with_their_annotators() -> None:
+    folded = Camera("brown-conrady", 640, 480, 320.0, 320.0, 320.0, 240.0, (-0.3, 0, 0, 0, 0, 0, 0, 0))
+    points = ((5.0, 5.0), (320.0, 240.0), (635.0, 475.0))
+    person = Person("p", "row", (300, 220, 340, 260), "pixel", points, "pixel", in_frame=True, annotators=("a", "b", "c"))
+    found = lift(ResolvedPerson(person, person.head_box, points, ()), folded)
+    np.testing.assert_allclose(found.gaze, [[0.0, 0.0, 1.0]], atol=1e-15)
+    assert (found.annotators, found.lost) == (("b",), 2)
+    # nothing of the head may be beyond it: here one corner is, and no side's middle
+    box = (100.0, 100.0, 320.0, 380.0)
+    middles = folded.rays(np.array([[210.0, 240.0], [100.0, 240.0], [320.0, 240.0], [210.0, 100.0], [210.0, 380.0]]))
+    assert middles.valid.all()
+    assert not folded.rays(np.array([[100.0, 100.0]])).valid.any()
+    with pytest.raises(NoLabelError, match="head box reaches beyond"):
+        lift(ResolvedPerson(person, box, points, ()), folded)
+
+
+def test_opposite_gazes_have_no_consensus() -> None:
+    around = Camera("equirectangular", 400, 200, 200.0 / np.pi, 200.0 / np.pi, 200.0, 100.0)
+    points = ((100.0, 100.0), (300.0, 100.0))  # to the left and to the right
+    person = Person("p", "row", (190, 90, 210, 110), "pixel", points, "pixel", in_frame=True)
+    found = lift(ResolvedPerson(person, person.head_box, points, ()), around)
+    np.testing.assert_allclose(found.gaze, [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], atol=1e-15)
+    assert found.consensus is None
+
+
+def test_the_outline_follows_the_box_and_the_radius_is_the_mean_of_four_sides() -> None:
+    box = (0.0, 180.0, 480.0, 300.0)
+    person = Person("p", "row", box, "pixel", (), "pixel", in_frame=False)
+    found = lift(ResolvedPerson(person, box, (), ()), CAMERA)
+    assert found.outline.shape == (4 * 32, 3)
+    pixels = 320.0 * found.outline[:, :2] / found.outline[:, 2:] + (320.0, 240.0)
+    steps = np.linalg.norm(np.diff(pixels, axis=0, append=pixels[:1]), axis=1)
+    np.testing.assert_allclose(steps, np.repeat([480.0 / 32, 120.0 / 32] * 2, 32))  # clockwise, evenly, and closed
+    np.testing.assert_allclose([pixels.min(axis=0), pixels.max(axis=0)], [box[:2], box[2:]], atol=1e-9)
+    middle = np.array([-80.0, 0.0, 320.0])
+    sides = np.array([[-320.0, 0.0, 320.0], [160.0, 0.0, 320.0], [-80.0, -60.0, 320.0], [-80.0, 60.0, 320.0]])
+    cosines = sides @ middle / np.linalg.norm(sides, axis=1) / np.linalg.norm(middle)
+    assert found.head_radius == pytest.approx(np.arccos(cosines).mean())

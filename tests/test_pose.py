@@ -102,6 +102,18 @@ def test_clear_longitudes_spread_over_the_whole_range() -> None:
     np.testing.assert_allclose(np.degrees(yaws), [-134.0, 0.0, 134.0], atol=0.01)
 
 
+def test_without_a_clear_place_any_longitude_will_do() -> None:
+    upright = {"roll_deg": 0.0, "longitude_deg": "clear", **UPRIGHT}
+    draws = np.array([0.0, 0.25, 0.9])
+    edge = 90.0 - np.degrees(np.arctan(0.75))  # latitude at which the zenith is on the photo's upper edge
+    for latitude in (90.0, edge + 0.5, -edge - 0.5):
+        yaws = [solve_pose({"latitude_deg": latitude, **upright}, CAMERA, [], draw).yaw for draw in draws]
+        np.testing.assert_allclose(np.degrees(yaws), 360.0 * (draws - 0.5), atol=1e-9)
+    folded = Camera("brown-conrady", 640, 480, 320.0, 320.0, 320.0, 240.0, (-0.3, 0, 0, 0, 0, 0, 0, 0))
+    assert not folded.rays(np.zeros((1, 2))).valid.any()  # its corners have no rays
+    assert np.isfinite(solve_pose({"latitude_deg": 0.0, **upright}, folded, [], 0.5).rotation).all()
+
+
 def test_tilt_turns_the_finished_sphere() -> None:
     upright = {"latitude_deg": 30.0, "roll_deg": 10.0, "longitude_deg": 40.0, **UPRIGHT}
     tilted = {**upright, "tilt_pitch_deg": 5.0, "tilt_roll_deg": -7.0, "tilt_yaw_deg": 90.0}
@@ -138,6 +150,14 @@ def test_poles_reach_from_the_edge_of_the_photo_to_its_axis() -> None:
     np.testing.assert_allclose(distance, [0.9 * edge, 0.45 * edge, 0.0], atol=1e-3)
     down = {**fixed, "latitude_deg": "nadir"}
     assert np.degrees(solve_pose(down, CAMERA, [], 0.5).pitch) == pytest.approx(0.45 * edge - 90.0)
+    # lying on its side, the photo's upper edge is its longer half width away: 45 degrees
+    for roll in (90.0, -90.0):
+        lying = solve_pose({**fixed, "roll_deg": roll}, CAMERA, [], 0.0)
+        assert np.degrees(lying.pitch) == pytest.approx(90.0 - 0.9 * 45.0, abs=1e-3)
+    # a fisheye of 250 degrees sees both poles from the horizon: any distance up to 90 degrees will do
+    both = Camera.from_fov("equidistant", 640, 640, np.radians(250.0))
+    distance = [90.0 - np.degrees(solve_pose(fixed, both, [], draw).pitch) for draw in (0.0, 0.999999)]
+    np.testing.assert_allclose(distance, [81.0, 0.0], atol=1e-3)
 
 
 # --- several photos ---------------------------------------------------------------------------------------------------
@@ -176,3 +196,25 @@ def test_a_photo_without_room_is_told_of() -> None:
     assert first is not None
     assert np.degrees(first.yaw) == pytest.approx(90.0)  # nothing was in its way: the drawn yaw
     assert second is None
+
+
+def test_where_a_latitude_is_full_the_next_ones_are_tried() -> None:
+    # four bands of 80 x 30 degrees fill the horizon; 40 degrees off, the ends of a band rise into them; at 60, two fit
+    band = Camera.from_fov("equidistant", 640, 240, np.radians(80.0), side="width")
+    draws = [0.0, 0.25, 0.5, 0.75, 0.1, 0.6, 0.1]
+    placed = place_apart([band] * 7, [Pose(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)] * 7, draws)
+    found = [pose for pose in placed if pose is not None]
+    assert [round(float(np.degrees(pose.pitch))) for pose in found] == [0, 0, 0, 0, -60, -60, 60]
+    assert np.sum([footprint(band, pose) for pose in found], axis=0).max() == 1
+
+
+def test_photos_stay_a_little_apart() -> None:
+    small = Camera.from_fov("pinhole", 400, 400, np.radians(20.0))
+    level = Pose(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    first, second = (pose for pose in place_apart([small] * 2, [level] * 2, [0.0, 0.01]) if pose is not None)
+    # 20 cells of one degree, widened by two on either side of each
+    assert np.degrees(second.yaw - first.yaw) == pytest.approx(24.0)
+    # on either side of the zenith, 0.3 degrees from it each: on the grid of latitude and longitude they share no cell
+    high = level._replace(pitch=np.radians(79.7))
+    first, second = (pose for pose in place_apart([small] * 2, [high] * 2, [0.0, 0.5]) if pose is not None)
+    assert np.degrees([first.pitch, second.pitch]) == pytest.approx([79.7, 59.7])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from building import run_command
 
-from builders.building.rendered import render_sources
+from builders.building import rendered
+from builders.building.rendered import pictures, render_sources
 from builders.building.verify import verify
 from builders.recipe import load_recipe
 from srgaze360.dataset import Dataset
@@ -38,6 +40,69 @@ def test_the_procedural_benchmark_needs_no_source(tmp_path: Path, capsys: pytest
     assert again.code == 0, again.err
     assert json.loads(again.out)["info"]["pixel_digest"] == info["pixel_digest"]
     assert {path: path.stat().st_mtime_ns for path in scenes.rglob("*.jpg")} == times, "scenes were rendered again"
+
+
+class Renderers:
+    """What stands for the two renderers: writes a file that says what was asked for, and keeps count."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        self.fails = False
+        monkeypatch.setattr(rendered, "write_gazefollow_folder", self.photos)
+        monkeypatch.setattr(rendered, "write_background_panoramas", self.rooms)
+
+    def photos(self, out: Path, photos: int, seed: int, *, panoramas: int, width: int, **rest: Any) -> None:
+        self._write(out, f"{photos} photos, {panoramas} panoramas of {width}, seed {seed}")
+        rest["progress"](photos + panoramas)
+
+    def rooms(self, out: Path, count: int, seed: int, **rest: Any) -> None:
+        self._write(out, f"{count} rooms, seed {seed}")
+        rest["progress"](count)
+
+    def _write(self, out: Path, what: str) -> None:
+        self.calls.append(what)
+        out.mkdir(parents=True)
+        (out / "half.jpg").touch()
+        if self.fails:
+            raise KeyboardInterrupt
+        (out / "what").write_text(what)
+
+
+def test_scenes_are_rendered_once_for_each_setting_and_width(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renderers = Renderers(monkeypatch)
+    seen: dict[str, str] = {}
+    for changes in ((), ("rendered.seed=1",), ("rendered.photos=9",), ("rendered.backgrounds=2",), ("output.width=256",)):
+        recipe = load_recipe("procedural-benchmark", [*FEW, *changes])
+        wanted = recipe.rendered
+        assert wanted is not None
+        expected = [
+            f"{wanted.photos} photos, {wanted.panoramas} panoramas of {recipe.output.width}, seed {wanted.seed}",
+            f"{wanted.backgrounds} rooms, seed {wanted.seed}",
+        ]
+        assert pictures(recipe) == wanted.photos + wanted.panoramas + wanted.backgrounds
+        for turn in range(2):
+            done: list[int] = []
+            renderers.calls.clear()
+            sources = dict(pair.split("=", 1) for pair in render_sources(recipe, tmp_path, advance=done.append))
+            assert renderers.calls == (expected if turn == 0 else [])
+            assert [(Path(sources[kind]) / "what").read_text() for kind in ("procedural", "panoramas")] == expected
+            assert sum(done) == pictures(recipe), "what is found counts as done"
+        assert seen.setdefault(sources["procedural"], str(changes)) == str(changes), "another recipe's scenes"
+    none = load_recipe("procedural-benchmark", [*FEW, "rendered.backgrounds=0"])
+    assert [pair.partition("=")[0] for pair in render_sources(none, tmp_path)] == ["procedural"]
+
+
+def test_rooms_that_were_left_half_done_are_rendered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renderers = Renderers(monkeypatch)
+    recipe = load_recipe("procedural-benchmark", FEW)
+    renderers.fails = True
+    monkeypatch.setattr(rendered, "write_gazefollow_folder", lambda out, *_, **__: out.mkdir(parents=True))
+    with pytest.raises(KeyboardInterrupt):
+        render_sources(recipe, tmp_path)
+    renderers.fails = False
+    rooms = Path(render_sources(recipe, tmp_path)[1].partition("=")[2])
+    assert (rooms / "what").is_file()
+    assert [path.name for path in rooms.parent.iterdir() if "partial" in path.name] == []
 
 
 def test_a_folder_that_holds_something_else_is_not_rendered_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
