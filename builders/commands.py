@@ -220,7 +220,7 @@ def build(
         )
     loaded = load_recipe(recipe, settings)
     rendered = loaded.rendered is not None and not source
-    pairs = _render(loaded, out, workers, overwrite) if rendered else source
+    pairs = _render(loaded, out, workers, overwrite, part is not None) if rendered else source
     gaze, background = open_sources(pairs, loaded.sources)
     plan = plan_build(loaded, gaze, background, limit)
     if dry_run:
@@ -255,13 +255,20 @@ def build(
     _say_dataset(report.info, out, report.reasons, f" ({report.made} made now)")
 
 
-def _render(recipe: Recipe, out: Path, workers: int, overwrite: bool) -> list[str]:
+def _render(recipe: Recipe, out: Path, workers: int, overwrite: bool, part: bool) -> list[str]:
     """Render the sources of a recipe that needs none; returns them as ``KIND=DIR`` pairs."""
     from builders.building.folder import WORK, check_folder
-    from builders.building.rendered import pictures, render_sources
+    from builders.building.rendered import is_rendered, pictures, render_sources
     from srgaze360.console import progress
+    from srgaze360.errors import InputError
 
     check_folder(out, overwrite=overwrite)
+    if part and not is_rendered(recipe, out / WORK):
+        raise InputError(
+            f"Expected the scenes of {recipe.name} in {out / WORK} before its parts are built, found none: parts that start at "
+            "once would render them several times. Run the same command once with --dry-run in place of --shard, which renders "
+            "them, then the parts."
+        )
     with progress(f"rendering the scenes of {recipe.name}", pictures(recipe)) as advance:
         return render_sources(recipe, out / WORK, workers=workers, advance=advance)
 

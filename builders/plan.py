@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from builders.backgrounds.scenes import FACES
-from builders.recipe import PHOTO_AXES, Draw, Levels, Recipe, Strata
+from builders.recipe import PHOTO_AXES, Draw, Levels, Recipe, Strata, level_name
 from builders.sources.base import Listing, Photo, Rejected
 from srgaze360.errors import InputError
 from srgaze360.files import digest
@@ -81,14 +81,14 @@ class Plan:
     unused: tuple[Rejected, ...]
 
     def digest(self) -> str:
-        """Digest of what is to be built; a resumed build must have the same one."""
+        """Digest of what is to be built, labels included; a resumed build must have the same one."""
+        photos = {id(item.photo): item.photo for task in self.tasks for item in task.placements}
+        known = {key: digest(repr(photo)) for key, photo in photos.items()}  # once for all suites
         return digest(
             [
                 (
-                    task.panorama_id,
-                    dict(task.settings),
-                    task.backdrop,
-                    [(item.photo.image, dict(item.settings), len(item.photo.people)) for item in task.placements],
+                    *(task.panorama_id, task.split, task.cluster_id, dict(task.settings), task.backdrop),
+                    [(item.key, dict(item.settings), known[id(item.photo)]) for item in task.placements],
                 )
                 for task in self.tasks
             ]
@@ -113,7 +113,7 @@ def make_plan(
     backgrounds
         The panoramas of a background source; required if the recipe uses any.
     limit
-        At most this many photos of each source and split, chosen by hash.
+        At most this many photos of each source and split, chosen by hash; of spheres that hold several, whole ones.
 
     Raises
     ------
@@ -202,7 +202,7 @@ def _suite_tasks(
     conditions = [dict(zip(chosen.vary, levels, strict=True)) for levels in itertools.product(*chosen.vary.values())]
     for cluster_id, group in _spheres(recipe, kind, items, chosen.photos):
         for condition in conditions:
-            name = ",".join(f"{axis.removesuffix('_deg')}={_level(level)}" for axis, level in condition.items()) or suite
+            name = ",".join(f"{axis.removesuffix('_deg')}={level_name(level)}" for axis, level in condition.items()) or suite
             yield Task(
                 panorama_id=digest([recipe_digest, suite, name, *(item.key for item in group)])[:16],
                 split=split,
@@ -247,10 +247,6 @@ def _spheres(recipe: Recipe, kind: str, items: Sequence[Placement], most: int) -
             found = [item for item in together if item is not None]
             if len(found) > 1:  # one photo is no crowd, and two frames of a clip show the same people
                 yield cluster_id, found
-
-
-def _level(level: Setting) -> str:
-    return level if isinstance(level, str) else f"{level:g}"
 
 
 def _drawn(seed: int, axis: str, draw: Draw, keys: Sequence[str]) -> list[Setting]:
@@ -313,8 +309,8 @@ def _other_photos(recipe: Recipe, task: Task, photos: Sequence[Photo]) -> list[s
     own = {item.photo.image for item in task.placements}
     clusters = {item.photo.cluster for item in task.placements}
     tries = (unit_hash(recipe.seed, task.key, "background photo", turn) for turn in range(8 * BACKGROUND_PHOTOS))
-    drawn = [photos[int(value * len(photos))] for value in tries]
-    sound = [photo for photo in drawn if photo.image not in own and photo.projection == "perspective"]
+    flat = [photo for photo in photos if photo.projection == "perspective"]
+    sound = [photo for value in tries if (photo := flat[int(value * len(flat))]).image not in own]
     foreign = [photo.image for photo in sound if photo.cluster not in clusters] or [photo.image for photo in sound]
     return list(dict.fromkeys(foreign))[:BACKGROUND_PHOTOS]
 
@@ -329,7 +325,7 @@ def _unused(recipe: Recipe, kind: str, split: str, photos: Sequence[Photo], limi
         if split in suite.splits and kind in (suite.sources or (kind,))
     }
     for photo in photos:
-        reason = f"beyond --limit {limit}"
+        reason = f"beyond the sample of every suite of recipe {recipe.name}" if limit is None else f"beyond --limit {limit}"
         if photo.projection not in takes:
             what = "panoramas" if photo.projection == "equirectangular" else "photos"
             reason = f"no suite of recipe {recipe.name} uses {what} of source {kind} in split {split}"

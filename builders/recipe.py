@@ -4,7 +4,8 @@ Conventions
 -----------
 A recipe is YAML. Angles are degrees and say so (``_deg``). ``base`` gives each axis of distortion its value or the way it is
 drawn; a suite overrides axes by ``draw`` (drawn per photo) or ``vary`` (every level for every photo: a paired comparison).
-Draws are functions of (seed, photo, axis), so a suite that varies one axis leaves the rest of each photo as it was.
+Draws are functions of (seed, photo, axis), so a suite that varies one axis leaves the rest of each photo as it was. Strata and
+levels are dealt out over the photos that a suite takes: suites that share them must take the same sample to be paired.
 Unknown keys are refused with a suggestion. ``extends`` names a recipe to start from.
 
 Axes belong to the photo (:data:`PHOTO_AXES`) or to the whole sphere (:data:`SPHERE_AXES`). A suite takes photos, one or several
@@ -182,6 +183,11 @@ class Recipe(_Strict):
                 for value in _values(draw):
                     self._check(f"suite {name}", axis, value)
             self._check_pose(name, suite, axes)
+            for axis, levels in suite.vary.items():
+                if len({level_name(level) for level in levels}) < len(levels) or not levels:
+                    raise ValueError(
+                        f"suite {name}: the levels of {axis} must differ in their first six digits, found {levels}"
+                    )
         return self
 
     @staticmethod
@@ -194,6 +200,8 @@ class Recipe(_Strict):
             )
         if suite.takes == "panoramas" and (suite.photos > 1 or poses & {"zenith", "nadir", "apart"}):
             raise ValueError(f"suite {name}: a panorama fills its sphere; photos: 1, and numbers, clear or seam for its pose")
+        if "apart" in poses and poses & {"zenith", "nadir"}:
+            raise ValueError(f"suite {name}: photos that are placed apart may move off a pole; give their latitude in numbers")
         if suite.photos > 1 and _values(axes["longitude_deg"]) != ("apart",):
             raise ValueError(f"suite {name}: {suite.photos} photos on a sphere need longitude_deg: apart")
 
@@ -235,6 +243,11 @@ class Recipe(_Strict):
     def digest(self) -> str:
         """Digest of everything that decides the dataset."""
         return digest(self.model_dump(mode="json"))
+
+
+def level_name(level: float | str) -> str:
+    """A level as the name of its condition says it."""
+    return level if isinstance(level, str) else f"{level:g}"
 
 
 def _values(draw: Draw) -> tuple[float | str, ...]:
@@ -325,6 +338,9 @@ def apply_setting(content: dict[str, Any], setting: str) -> None:
     except yaml.YAMLError as error:
         raise InputError(f"Expected YAML after = in --set {setting!r}, but it cannot be read: {error}") from None
     *parents, last = path.split(".")
+    suites = content.get("suites", {})
+    if parents[:1] == ["suites"] and len(parents) > 1 and isinstance(suites, dict) and parents[1] not in suites:
+        raise InputError(f"--set {setting!r}: this recipe has no suite {parents[1]!r}. {suggestion(parents[1], list(suites))}")
     node = content
     for key in parents:
         child = node.setdefault(key, {})

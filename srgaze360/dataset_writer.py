@@ -87,6 +87,8 @@ def _array(rows: Sequence[Row], field: pa.Field) -> pa.Array:
     values = [row.get(field.name) for row in rows]
     if field.type == pa.string():  # two sources may hold different things under one name
         values = [value if value is None or isinstance(value, str) else str(value) for value in values]
+    elif field.type == pa.float64():  # whole numbers beyond 2^53 are refused otherwise
+        values = [None if value is None else float(value) for value in values]
     return pa.array(values, type=field.type)
 
 

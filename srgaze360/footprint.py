@@ -53,7 +53,7 @@ def contains_pole(camera: Camera, rotation: ArrayLike) -> tuple[bool, bool]:
     return zenith, nadir
 
 
-class _Outline(NamedTuple):
+class Outline(NamedTuple):
     """The border of what a camera sees, in the camera's frame.
 
     ``rays`` (3, n) go around it; caps of ``radius`` (n,) about them cover it; ``centre`` (3,) is their mean. ``narrow`` says
@@ -68,7 +68,7 @@ class _Outline(NamedTuple):
 
 
 @lru_cache(maxsize=128)
-def _outline(camera: Camera) -> _Outline:
+def outline(camera: Camera) -> Outline:
     """Border of the image cut off at the limit of the lens: pixels that have no ray are moved in to it at their azimuth."""
     border = border_pixels(camera)
     rays, valid = camera.rays(border)
@@ -78,7 +78,7 @@ def _outline(camera: Camera) -> _Outline:
     rays = np.where(valid[:, None], rays, at_limit)
     gaps = angle_between(rays, np.roll(rays, -1, axis=0))
     radius = 0.75 * np.maximum(gaps, np.roll(gaps, 1))
-    return _Outline(np.ascontiguousarray(rays.T), radius, np.sin(radius), rays.mean(axis=0), bool(rays[:, 2].min() > 0.0))
+    return Outline(np.ascontiguousarray(rays.T), radius, np.sin(radius), rays.mean(axis=0), bool(rays[:, 2].min() > 0.0))
 
 
 class Footprint:
@@ -103,25 +103,25 @@ class Footprint:
         self._scale, self._origin = 1.0, (0.0, 0.0)
         if camera.lens == "equirectangular":
             return
-        outline = _outline(camera)
+        border = outline(camera)
         # Longitudes are measured from the middle of the outline, so that they do not jump within an ordinary photo.
-        centre = (world_from_camera @ outline.centre).tolist()
+        centre = (world_from_camera @ border.centre).tolist()
         middle = math.atan2(centre[0], centre[2])
         cos, sin = math.cos(middle), math.sin(middle)
         turn = np.array([[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]])
-        x, y, z = turn @ world_from_camera @ outline.rays
+        x, y, z = turn @ world_from_camera @ border.rays
         cos_lat = np.sqrt(x * x + z * z)
         # Rows (down from the horizon) and columns (right from the middle), in radians, and how far their caps reach: one of
         # radius r at latitude lat asin(sin r / cos lat) to the side, at most pi / 3 times the sine up to 1/2.
-        sines = outline.sin_radius / np.maximum(cos_lat, 1e-9)
+        sines = border.sin_radius / np.maximum(cos_lat, 1e-9)
         points = np.arctan2([y, x], [cos_lat, z])
-        reach = np.array([outline.radius, (np.pi / 3.0) * sines])
+        reach = np.array([border.radius, (np.pi / 3.0) * sines])
         low, high = points - reach, points + reach
         (top, first), (bottom, last) = low.min(axis=1).tolist(), high.max(axis=1).tolist()
         bounded = first > -math.pi and last < math.pi and float(sines.max()) <= 0.5
         # A pole inside the photo is surrounded by its outline, which then takes in all longitudes.
         zenith = nadir = False
-        if not (bounded and outline.narrow):
+        if not (bounded and border.narrow):
             zenith, nadir = contains_pole(camera, world_from_camera)
         scale = height / math.pi
         y0 = 0 if zenith else max(math.floor(height / 2 + scale * top), 0)

@@ -105,6 +105,26 @@ def test_a_crowd_does_not_overlap_and_everyone_is_labelled(tmp_path: Path) -> No
         assert covered.max() == 1
 
 
+def test_one_photo_is_no_crowd(tmp_path: Path) -> None:
+    planted = write_gazefollow(tmp_path / "gf", test=3)
+    for photo in planted[1:]:
+        (tmp_path / "gf" / photo.path).write_bytes(b"no image")
+    only = [f"suites.{name}=null" for name in load_recipe("suites").suites if name not in ("crowd", "canonical")]
+    recipe = load_recipe("suites", [*SIZED, *only])
+    listing = gazefollow.read(tmp_path / "gf", gazefollow.GazeFollowOptions())
+    data = run(tmp_path / "out", recipe, listing, tmp_path / "gf")
+    assert set(data.annotations["suite"]) == {"canonical"}
+    assert "no other photo of its sphere could be used,crowd,crowd" in (tmp_path / "out" / "rejected.csv").read_text()
+
+
+def test_the_seam_can_be_combined_with_conditions(tmp_path: Path) -> None:
+    listing, root = one_photo(tmp_path)
+    settings = ("suites.canonical.draw.longitude_deg=seam", "suites.canonical.vary.fov_deg=[40, 80]")
+    data = run(tmp_path / "out", canonical("base.lens=pinhole", *settings), listing, root)
+    assert sorted(data.annotations["condition"]) == ["fov=40", "fov=80"]
+    assert data.annotations["crosses_seam"].all()
+
+
 # --- photos whose camera or size is known -----------------------------------------------------------------------------
 
 

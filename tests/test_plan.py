@@ -487,3 +487,38 @@ def test_rows_that_no_suite_wants_are_all_listed() -> None:
                 for person in photo.people:
                     reason = unused[kind, photo.image, person.row]
                     assert reason.startswith(f"no suite of recipe suites uses photos of source {kind} in split ")
+
+
+# --- what a resumed build may not mix ---------------------------------------------------------------------------------
+
+
+def test_the_digest_of_a_plan_knows_the_labels(recipe: Recipe) -> None:
+    rows = listing(train=0, test=3)
+    before = plan(recipe, {"gazefollow": rows}).digest()
+    first = rows.photos[0]
+    person = first.people[0]
+    changes = [
+        replace(first, people=(replace(person, gaze=((0.9, 0.1),)),)),
+        replace(first, people=(replace(person, head_box=(0.1, 0.1, 0.2, 0.3)),)),
+        replace(first, camera={"lens": "pinhole", "fx": 1.0, "fy": 1.0, "cx": 1.0, "cy": 1.0}),
+        replace(first, size=(20, 10)),
+        replace(first, cluster="another"),
+    ]
+    for changed in changes:
+        assert plan(recipe, {"gazefollow": Listing((changed, *rows.photos[1:]))}).digest() != before
+    assert plan(recipe, {"gazefollow": Listing(rows.photos[::-1])}).digest() == before
+
+
+def test_photos_beyond_every_sample_are_listed_as_such() -> None:
+    names = load_recipe("suites").suites
+    sampled = load_recipe("suites", [*(f"suites.{n}=null" for n in names if n != "canonical"), "suites.canonical.sample=3"])
+    unused = make_plan(sampled, {"gazefollow": listing(train=0, test=5)}).unused
+    assert [r.reason for r in unused] == ["beyond the sample of every suite of recipe suites"] * 2
+
+
+def test_photos_are_found_among_many_panoramas(recipe: Recipe) -> None:
+    rows = listing(train=0, test=200)
+    around = tuple(replace(photo, projection="equirectangular") for photo in rows.photos[2:])
+    made = plan(recipe, {"gazefollow": Listing((*rows.photos[:2], *around))})
+    behind = {t.backdrop for t in made.tasks if t.condition == "background=photos"}
+    assert behind == {(("gazefollow", rows.photos[0].image),), (("gazefollow", rows.photos[1].image),)}

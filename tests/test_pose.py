@@ -218,3 +218,21 @@ def test_photos_stay_a_little_apart() -> None:
     high = level._replace(pitch=np.radians(79.7))
     first, second = (pose for pose in place_apart([small] * 2, [high] * 2, [0.0, 0.5]) if pose is not None)
     assert np.degrees([first.pitch, second.pitch]) == pytest.approx([79.7, 59.7])
+
+
+def test_clear_goes_around_what_the_lens_shows() -> None:
+    """A strong lens has no ray in the photo's corners; what it shows is kept off the seam all the same."""
+    camera = Camera.from_fov("brown-conrady", 640, 480, np.radians(88.0), params=(-0.3, 0, 0, 0, 0, 0, 0, 0))
+    assert not camera.rays([[1.0, 1.0]]).valid.any()
+    fixed = {"latitude_deg": 10.0, "roll_deg": 20.0, "longitude_deg": "clear", **UPRIGHT}
+    back = sphere.direction_from_lonlat(np.pi, np.linspace(-np.pi / 2, np.pi / 2, 721)[1:-1])
+    for draw in (0.0, 0.02, 0.5, 0.97, 0.999):
+        seen = camera.project(sphere.rotate(solve_pose(fixed, camera, [], draw).rotation.T, back))
+        assert not (seen.valid & camera.contains(seen.pixels)).any()
+
+
+def test_the_pitch_at_a_pole_has_a_draw_of_its_own() -> None:
+    fixed = {"latitude_deg": "zenith", "roll_deg": 0.0, "longitude_deg": "clear", **UPRIGHT}
+    poses = [solve_pose(fixed, CAMERA, [], yaw, pitch) for yaw, pitch in ((0.2, 0.3), (0.2, 0.8), (0.7, 0.3))]
+    assert poses[0].yaw == poses[1].yaw != poses[2].yaw
+    assert poses[0].pitch == poses[2].pitch != poses[1].pitch

@@ -120,3 +120,12 @@ def test_a_recipe_that_renders_nothing_wants_a_source(tmp_path: Path, capsys: py
     ran = run_command(capsys, "build", "mixed", "--out", str(tmp_path / "out"))
     assert ran.code == 2
     assert "Expected at least one --source with gaze labels, found none" in " ".join(ran.err.split())
+
+
+def test_parts_do_not_render_the_same_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["build", "procedural-benchmark", "--out", str(tmp_path / "out"), "--workers", "1", *WORDS]
+    early = run_command(capsys, *words, "--shard", "1/2")
+    assert early.code == 2
+    assert "Run the same command once with --dry-run in place of --shard" in " ".join(early.err.split())
+    assert run_command(capsys, *words, "--dry-run").code == 0
+    assert run_command(capsys, *words, "--shard", "1/2").code == 0

@@ -124,3 +124,17 @@ def test_points_on_the_edge_are_in_the_photo_and_those_out_of_frame_may_lie_anyw
 def test_the_kind_of_a_fault_is_the_reason_without_what_was_found() -> None:
     assert Rejected("s", "1", "a.jpg", "p", "x is no number ('n/a (none)')").fault == "x is no number"
     assert Rejected("s", "1", "a.jpg", "p", "gaze is not finite").fault == "gaze is not finite"
+
+
+def test_sizes_slivers_and_units_have_their_outcome() -> None:
+    person = Person("p", "row", (0.1, 0.1, 0.2, 0.2), "fraction", ((0.5, 0.5),), "fraction", in_frame=True)
+    photo = Photo("a", "test", "c", (person,))
+    assert resolve_person(replace(photo, size=(0, 0)), person, 10, 10) == "annotation names a size that is none (0 x 0 pixels)"
+    sliver = replace(person, head_box=(0.1, 0.1, 0.1 + 1e-16, 0.2))
+    assert resolve_person(photo, sliver, 100, 50) == "head box is empty or lies outside the photo"
+    named = resolve_person(replace(photo, size=(200, 100)), person, 100, 50)
+    assert not isinstance(named, str)
+    assert named.repairs == ()  # fractions need no scaling
+    wide = resolve_person(replace(photo, projection="equirectangular"), replace(person, head_box=(0.1, 0.1, 1.7, 0.2)), 100, 50)
+    assert not isinstance(wide, str)
+    assert (wide.head_box[2] - wide.head_box[0], wide.repairs) == (100.0, ("head box clipped",))

@@ -16,6 +16,7 @@ from builders.building.folder import RENDERED
 from builders.procedural import write_gazefollow_folder
 from builders.procedural.rooms import write_background_panoramas
 from builders.recipe import Recipe, Rendered
+from srgaze360 import __version__
 from srgaze360.console import silent
 from srgaze360.errors import InputError
 from srgaze360.files import digest
@@ -38,8 +39,7 @@ def render_sources(recipe: Recipe, folder: Path, *, workers: int = 1, advance: C
         The system refused to write.
     """
     rendered, width = _wanted(recipe), recipe.output.width
-    root = folder / f"{RENDERED}-{digest([rendered.model_dump(), width])[:12]}"
-    photos, rooms = root / "procedural", root / "panoramas"
+    photos, rooms = _places(recipe, folder)
     if photos.exists():
         advance(rendered.photos + rendered.panoramas)
     else:
@@ -63,6 +63,18 @@ def render_sources(recipe: Recipe, folder: Path, *, workers: int = 1, advance: C
             partial.rename(rooms)
         sources.append(f"panoramas={rooms}")
     return sources
+
+
+def is_rendered(recipe: Recipe, folder: Path) -> bool:
+    """Whether the source of a recipe lies below ``folder`` already."""
+    photos, rooms = _places(recipe, folder)
+    return photos.exists() and (rooms.exists() or not _wanted(recipe).backgrounds)
+
+
+def _places(recipe: Recipe, folder: Path) -> tuple[Path, Path]:
+    """Folders of the photos and of the rooms; another version of the program may render other pictures."""
+    root = folder / f"{RENDERED}-{digest([_wanted(recipe).model_dump(), recipe.output.width, __version__])[:12]}"
+    return root / "procedural", root / "panoramas"
 
 
 def _wanted(recipe: Recipe) -> Rendered:

@@ -92,7 +92,9 @@ def make_panorama(task: Task, job: Job) -> Made:
     rejected: list[Rejected] = []
     opened = [photo for item in task.placements if (photo := _open(task, item, job, rejected)) is not None]
     laid = _lay(task, opened, job.recipe, rejected)
-    if not laid:
+    if len(laid) < min(2, len(task.placements)):  # one photo is no crowd
+        for item in laid:
+            rejected += _reject_all(task, item.opened.placement, "no other photo of its sphere could be used")
         return Made((), None, tuple(rejected))
     output = job.recipe.output
     try:
@@ -153,7 +155,7 @@ def _reject_all(task: Task, item: Placement, reason: str, *, conditional: bool =
 def _open(task: Task, item: Placement, job: Job, rejected: list[Rejected]) -> Opened | None:
     """Read a photo and lift its people; None, and the reasons in ``rejected``, where nobody is left."""
     try:
-        image = read_image(path_inside(job.roots[item.kind], item.photo.image))
+        image = _read(job, item)
         camera = photo_camera(item, job.recipe, image.shape[1], image.shape[0])
     except UnreadableImage as error:
         rejected += _reject_all(task, item, str(error), conditional=False)
@@ -164,6 +166,14 @@ def _open(task: Task, item: Placement, job: Job, rejected: list[Rejected]) -> Op
     people = _resolve_people(task, item, image, rejected)
     labels = _lift_people(task, item, people, camera, rejected)
     return Opened(item, image, camera, tuple(labels)) if labels else None
+
+
+def _read(job: Job, item: Placement) -> NDArray[np.uint8]:
+    try:
+        path = path_inside(job.roots[item.kind], item.photo.image)
+    except InputError as error:
+        raise Unusable(f"path leaves the source's folder ({error})", conditional=False) from None
+    return read_image(path)
 
 
 def _resolve_people(task: Task, item: Placement, image: NDArray[np.uint8], rejected: list[Rejected]) -> list[ResolvedPerson]:
@@ -229,9 +239,10 @@ def photo_camera(item: Placement, recipe: Recipe, width: int, height: int) -> Ca
 def _lay(task: Task, opened: Sequence[Opened], recipe: Recipe, rejected: list[Rejected]) -> list[Laid]:
     draws = [unit_hash(recipe.seed, photo.placement.key, "longitude_deg") for photo in opened]
     settings = [{**task.settings, **photo.placement.settings} for photo in opened]
+    pitches = [unit_hash(recipe.seed, photo.placement.key, "latitude_deg") for photo in opened]
     poses: list[Pose | None] = [
-        solve_pose(setting, photo.camera, photo.labels, draw)
-        for setting, photo, draw in zip(settings, opened, draws, strict=True)
+        solve_pose(setting, photo.camera, photo.labels, draw, pitch)
+        for setting, photo, draw, pitch in zip(settings, opened, draws, pitches, strict=True)
     ]
     if any(setting["longitude_deg"] == "apart" for setting in settings):
         poses = place_apart([photo.camera for photo in opened], [pose for pose in poses if pose is not None], draws)

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from builders.panorama.labels import PhotoLabels, box_outline
+from builders.panorama.labels import PhotoLabels
 from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
-from srgaze360.footprint import contains_pole
+from srgaze360.footprint import contains_pole, outline
 
 CLEARANCE = np.radians(1.0)  # between a footprint that is clear of the seam and the seam
 POLE_MARGIN = 0.1  # of the way from a pole on the photo's edge to a pole on its optical axis
@@ -46,19 +46,26 @@ class Pose(NamedTuple):
         return np.asarray(tilt @ sphere.rotation_from_pose(self.yaw, self.pitch, self.roll))
 
 
-def solve_pose(settings: Mapping[str, float | str], camera: Camera, people: Sequence[PhotoLabels], draw: float) -> Pose:
+def solve_pose(
+    settings: Mapping[str, float | str],
+    camera: Camera,
+    people: Sequence[PhotoLabels],
+    draw: float,
+    pitch_draw: float | None = None,
+) -> Pose:
     """Pose of a photo from the settings of photo and sphere.
 
     ``latitude_deg`` may be a number, or the pole that the photo shall contain (the pitch is then drawn uniformly among those at
     which it does). ``longitude_deg`` may be a number; ``clear``: the yaw at which the photo's footprint, drawn uniformly among
     the places where it fits, stays clear of the seam before the sphere is tilted (anywhere, if it has no such place); ``seam``:
-    the yaw that puts the seam across the arc from head to gaze; or ``apart``: any.
+    the yaw that puts the seam across the arc from head to gaze; or ``apart``: any. ``pitch_draw`` decides the pitch at a pole;
+    it is ``draw`` unless given.
     """
     latitude, longitude = settings["latitude_deg"], settings["longitude_deg"]
     angles = {axis: float(np.radians(float(value))) for axis, value in settings.items() if axis in _NUMBERS}
     pose = Pose(
         yaw=0.0,
-        pitch=_pole_pitch(camera, angles["roll_deg"], str(latitude), draw)
+        pitch=_pole_pitch(camera, angles["roll_deg"], str(latitude), draw if pitch_draw is None else pitch_draw)
         if isinstance(latitude, str)
         else float(np.radians(latitude)),
         roll=angles["roll_deg"],
@@ -86,10 +93,10 @@ _NUMBERS = ("roll_deg", "tilt_pitch_deg", "tilt_roll_deg", "tilt_yaw_deg")
 def _clear_yaw(camera: Camera, pose: Pose, draw: float) -> float:
     """Yaw at which the footprint does not cross the seam of the upright sphere, uniform among all such."""
     rotation = sphere.rotation_from_pose(0.0, pose.pitch, pose.roll)
-    rays = camera.rays(box_outline((0.0, 0.0, float(camera.width), float(camera.height)), 64))
-    if any(contains_pole(camera, rotation)) or not rays.valid.all():
+    if camera.is_panorama or any(contains_pole(camera, rotation)):
         return sphere.TWO_PI * (draw - 0.5)
-    u0, _, u1, _ = headbox.box_of_outline(sphere.rotate(rotation, rays.directions), contains_zenith=False, contains_nadir=False)
+    border = sphere.rotate(rotation, outline(camera).rays.T)
+    u0, _, u1, _ = headbox.box_of_outline(border, contains_zenith=False, contains_nadir=False)
     margin = CLEARANCE / sphere.TWO_PI
     room = 1.0 - (u1 - u0) - 2.0 * margin
     return float(sphere.TWO_PI * (draw * room + margin - u0 if room > 0.0 else draw - 0.5))

@@ -68,7 +68,7 @@ def person_row(
     head_lon, head_lat = _degrees(head)
     gaze_lon, gaze_lat = (None, None) if gaze is None else _degrees(gaze)
     crosses = gaze is not None and bool(sphere.arc_crosses_seam(head, gaze))
-    seam_solved = item.settings["longitude_deg"] == "seam" and "longitude" not in task.condition
+    seam_solved = item.settings["longitude_deg"] == "seam" and task.condition == task.suite  # nothing is varied
     return {
         **person.extras,
         **shared,

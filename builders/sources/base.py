@@ -29,6 +29,7 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 SCALED = "labels scaled to the photo's size"
 CLIPPED = "head box clipped"
+SMALLEST = 1e-3  # pixels: a box with a thinner side is nobody's head, and has no outline on the sphere
 
 
 class SourceOptions(BaseModel):
@@ -167,9 +168,12 @@ def resolve_person(photo: Photo, person: Person, width: int, height: int) -> Res
     a size of another shape are reasons to reject.
     """
     named = photo.size or (width, height)
+    if min(named) < 1:
+        return f"annotation names a size that is none ({named[0]} x {named[1]} pixels)"
     if abs(named[0] * height - named[1] * width) > max(named[0], width, named[1], height):  # one pixel of either side
         return f"photo has another shape than its annotation says ({width} x {height} pixels, not {named[0]} x {named[1]})"
-    repairs = person.repairs if named == (width, height) else (*person.repairs, SCALED)
+    scaled = named != (width, height) and "pixel" in (person.head_unit, person.gaze_unit)
+    repairs = (*person.repairs, SCALED) if scaled else person.repairs
     scale = {"pixel": (width / named[0], height / named[1]), "fraction": (float(width), float(height))}
     sx, sy = scale[person.head_unit]
     x0, y0, x1, y1 = person.head_box
@@ -180,11 +184,11 @@ def resolve_person(photo: Photo, person: Person, width: int, height: int) -> Res
         turns = math.floor(box[0] / width) * width
         left = min(max(box[0] - turns, 0.0), math.nextafter(width, 0.0))
         inside = (left, max(box[1], 0.0), left + min(box[2] - box[0], float(width)), min(box[3], float(height)))
-        mended = (inside[1], inside[3]) != (box[1], box[3])
+        mended = (inside[1], inside[3]) != (box[1], box[3]) or box[2] - box[0] > width
     else:
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
         mended = inside != box
-    if inside[2] - inside[0] <= 0.0 or inside[3] - inside[1] <= 0.0:
+    if inside[2] - inside[0] < SMALLEST or inside[3] - inside[1] < SMALLEST:
         return "head box is empty or lies outside the photo"
     if mended:
         repairs = (*repairs, CLIPPED)
