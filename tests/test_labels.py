@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from lifted import CAMERA, labels
 
 from builders.panorama.labels import NoLabelError, PhotoLabels, lift
 from builders.sources.base import Person, ResolvedPerson
 from srgaze360.cameras import Camera
-
-CAMERA = Camera.from_fov("pinhole", 640, 480, np.radians(90.0), side="width")
-
-
-def labels(
-    head: tuple[float, float], gaze: tuple[float, float] | None, camera: Camera = CAMERA, size: float = 40.0
-) -> PhotoLabels:
-    x, y = head
-    box = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
-    points = () if gaze is None else (gaze,)
-    person = Person("p", "row", box, "pixel", points, "pixel", gaze is not None)
-    return lift(ResolvedPerson(person, box, points, ()), camera)
 
 
 def test_directions_are_those_of_the_camera() -> None:

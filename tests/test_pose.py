@@ -6,26 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lifted import CAMERA, labels
 
-from builders.panorama.labels import PhotoLabels, lift
 from builders.panorama.pose import Pose, place_apart, solve_pose
-from builders.sources.base import Person, ResolvedPerson
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.footprint import contains_pole
 
 UPRIGHT = {"tilt_pitch_deg": 0.0, "tilt_roll_deg": 0.0, "tilt_yaw_deg": 0.0}
-CAMERA = Camera.from_fov("pinhole", 640, 480, np.radians(90.0), side="width")
-
-
-def labels(
-    head: tuple[float, float], gaze: tuple[float, float] | None, camera: Camera = CAMERA, size: float = 40.0
-) -> PhotoLabels:
-    x, y = head
-    box = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
-    points = () if gaze is None else (gaze,)
-    person = Person("p", "row", box, "pixel", points, "pixel", gaze is not None)
-    return lift(ResolvedPerson(person, box, points, ()), camera)
 
 
 def test_poses_are_absolute() -> None:
