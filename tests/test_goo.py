@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections import Counter
@@ -215,6 +216,15 @@ def test_hostile_label_files_do_nothing(tmp_path):
     assert reasons(read(tmp_path)) == ["the last box of ann.bboxes is not four finite numbers"]
 
 
+class ArraysOnly(pickle.Unpickler):
+    """A second reader, Python's own, that finds NumPy's three names and no others."""
+
+    def find_class(self, module, name):
+        if module.partition(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "scalar"):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name}")
+
+
 def test_real_goo_synth(real):
     root = real / "goosynth"
     listing = read(root)
@@ -222,7 +232,7 @@ def test_real_goo_synth(real):
     assert not listing.rejected
     assert not listing.repaired
     assert Counter(person.extras["occluded"] for person in people_of(listing)) == {False: 12, True: 4}
-    released = {f"images/{row['filename']}": row for row in pickle.loads((root / "test.pickle").read_bytes())}  # noqa: S301
+    released = {f"images/{row['filename']}": row for row in ArraysOnly(io.BytesIO((root / "test.pickle").read_bytes())).load()}
     for photo in listing.photos:
         image, row = read_image(root / photo.image), released[photo.image]
         assert image.shape == (480, 640, 3)
