@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -85,6 +86,35 @@ def atomic_path(path: Path, *, sync: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path`` to fill; on success it takes that name (of an empty folder, too), else it is removed.
+
+    What a killed run left beside is removed first, so one process at a time may write ``path``.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The disk is full or a folder cannot be written to.
+    """
+    path = path.absolute()
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"Expected to write the folder {path}, but the system refused: {error.strerror or error}. Check free space and "
+            f"permissions of {path.parent}, then run the same command again."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from srgaze360.errors import EnvironmentProblem, InputError, first_ids, suggestion
 from srgaze360.files import (
+    atomic_folder,
     atomic_path,
     canonical_json,
     digest,
@@ -122,3 +123,29 @@ def test_registries_explain_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     points()
     with pytest.raises(EnvironmentProblem, match="Install the project"):
         registry.names()
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "out"
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "left by a killed run").touch()
+    with atomic_folder(out) as folder:
+        assert not list(folder.iterdir())
+        (folder / "a").touch()
+        assert not out.exists()
+    assert [path.name for path in out.iterdir()] == ["a"]
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "half") as folder:  # noqa: PT012
+        (folder / "a").touch()
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty") as folder:
+        (folder / "b").touch()
+    assert [path.name for path in (tmp_path / "empty").iterdir()] == ["b"]
+    # a folder that holds something is not replaced
+    with (
+        pytest.raises(EnvironmentProblem, match="Expected to write the folder .*out, but the system refused"),
+        atomic_folder(out),
+    ):
+        pass
+    assert [path.name for path in out.iterdir()] == ["a"]

@@ -8,7 +8,6 @@ digest; a folder that is there is whole (it is renamed when complete), so a buil
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from builders.recipe import Recipe, Rendered
 from srgaze360 import __version__
 from srgaze360.console import silent
 from srgaze360.errors import InputError
-from srgaze360.files import digest
+from srgaze360.files import atomic_folder, digest
 
 
 def pictures(recipe: Recipe) -> int:
@@ -57,10 +56,8 @@ def render_sources(recipe: Recipe, folder: Path, *, workers: int = 1, advance: C
         if rooms.exists():
             advance(rendered.backgrounds)
         else:
-            partial = rooms.with_name(".panoramas.partial")
-            shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-            write_background_panoramas(partial, rendered.backgrounds, rendered.seed, workers=workers, progress=advance)
-            partial.rename(rooms)
+            with atomic_folder(rooms) as empty:
+                write_background_panoramas(empty, rendered.backgrounds, rendered.seed, workers=workers, progress=advance)
         sources.append(f"panoramas={rooms}")
     return sources
 

@@ -17,9 +17,7 @@ The folder is written beside its place and renamed when complete, so a folder th
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,8 +29,8 @@ from builders.procedural.scene import Arrangement
 from builders.procedural.sidecar import HEAD_BOX, PANORAMA_FILE, SIDECAR_FILE, TABLES, Cell, write_table
 from builders.procedural.spread import check_empty, spread
 from srgaze360.console import silent
-from srgaze360.errors import EnvironmentProblem, InputError
-from srgaze360.files import canonical_json, generator, write_text
+from srgaze360.errors import InputError
+from srgaze360.files import atomic_folder, canonical_json, generator, write_text
 
 TRAIN_FILE = "train_annotations_release.txt"
 TEST_FILE = "test_annotations_release.txt"
@@ -112,7 +110,7 @@ def write_gazefollow_folder(
     settings = Settings(photos, seed, panoramas, width, test_share, arrangement, noise_deg, supersample, quality)
     _check(settings, workers)
     check_empty(out, "rendered photos")
-    with _beside(out) as root:
+    with atomic_folder(out) as root:
         tasks = (*_photo_tasks(settings, root), *_panorama_tasks(settings, root))
         finished: list[list[Picture]] = []
         for task, pictures in zip(tasks, spread(make_pictures, tasks, workers), strict=True):
@@ -136,27 +134,6 @@ def _check(settings: Settings, workers: int) -> None:
     ):
         if not low <= value <= high:
             raise InputError(f"Expected {name} from {low:g} to {high:g} for rendered pictures; found {value!r}.")
-
-
-@contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Yield a folder beside ``out`` that becomes ``out`` on success and is removed otherwise."""
-    out = out.absolute()
-    root = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(root, ignore_errors=True)  # left by a run that was killed
-        root.mkdir(parents=True)
-        yield root
-        if out.exists():
-            out.rmdir()
-        root.rename(out)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"Expected to write rendered photos to {out}, but the system refused: {error.strerror or error}. Check free space "
-            f"and permissions of {out.parent}, then run the same command again."
-        ) from error
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 # --- scenes and their pictures ------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict
 
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset
-from srgaze360.errors import EnvironmentProblem, InputError, first_ids
-from srgaze360.files import path_inside, write_text
+from srgaze360.errors import InputError, first_ids
+from srgaze360.files import atomic_folder, path_inside, write_text
 
 LICENCES_FILE = "LICENSES.md"
 CITATION_FILE = "CITATION.cff"
@@ -193,20 +193,8 @@ def new_folder(data_root: Path, out: Path) -> Iterator[Path]:
         raise InputError(f"Expected --out {out} to be new or empty, found there: {held}. Give another folder.")
     if out.exists() and not out.is_dir():
         raise InputError(f"Expected --out {out} to be a folder, found a file. Give another name.")
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir(parents=True)
+    with atomic_folder(target) as beside:
         yield beside
-        if target.exists():
-            target.rmdir()
-        beside.rename(target)
-    except OSError as error:
-        raise EnvironmentProblem(
-            f"Expected to write the export {out}, but the system refused: {error.strerror or error}. Check free space and "
-            f"permissions of {target.parent} (hard links need the dataset on the same file system), then run it again."
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
