@@ -35,7 +35,7 @@ def train(
     """Train a predictor on a train split and write the run, which `srgaze360 predict` takes instead of a name."""
     from rich.markup import escape
 
-    from baselines.training import train_predictor
+    from baselines.training.runs import train_predictor
     from srgaze360.console import say
     from srgaze360.dataset import Dataset
 

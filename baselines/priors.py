@@ -22,7 +22,7 @@ from srgaze360 import heatmaps, sphere
 from srgaze360.dataset import Dataset, explain
 from srgaze360.errors import InputError
 from srgaze360.files import read_json, write_text
-from srgaze360.predictors import Guess, Predictor, Query
+from srgaze360.predictors import Guess, Predictor, Query, TrainingJob
 
 STATE_FILE = "state.json"
 
@@ -127,10 +127,9 @@ class LatitudePrior(Predictor):
         self.state = state
 
     @classmethod
-    def train(cls, data: Dataset, seed: int) -> Self:
+    def train(cls, job: TrainingJob) -> Self:
         """Estimate the density; nothing about it is random."""
-        del seed
-        _, targets = _known_targets(data, cls.name)
+        _, targets = _known_targets(job.data, cls.name)
         kappa = float(heatmaps.concentration(np.radians(KERNEL_SIGMA_DEG)))
         density = latitude_density(targets, np.radians(LATITUDES_DEG), kappa)
         return cls(LatitudeState(people=len(targets), kernel_sigma_deg=KERNEL_SIGMA_DEG, density=density.tolist()))
@@ -212,14 +211,13 @@ class HeadPrior(Predictor):
         self.state = state
 
     @classmethod
-    def train(cls, data: Dataset, seed: int) -> Self:
+    def train(cls, job: TrainingJob) -> Self:
         """Fit mean and concentration; nothing about it is random."""
-        del seed
-        heads, targets = _known_targets(data, cls.name)
+        heads, targets = _known_targets(job.data, cls.name)
         mean, resultant = sphere.spherical_mean(sphere.rotate(sphere.tangent_frame(heads), targets))
         if np.isnan(mean).any():
             raise InputError(
-                f"Expected a mean target relative to the head, but the {len(targets)} targets chosen from {data.root} cancel "
+                f"Expected a mean target relative to the head, but the {len(targets)} targets chosen from {job.data.root} cancel "
                 "out. Train on more people."
             )
         east, north, radial = mean.tolist()

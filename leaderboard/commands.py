@@ -35,6 +35,7 @@ def predict(
     suite: Suite = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of predictors that draw random numbers; a run has its own.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Most people given to the predictor at once.")] = 32,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1; auto is a GPU where there is one.")] = "auto",
 ) -> None:
     """Run a predictor on a split and write its predictions.
 
@@ -48,7 +49,9 @@ def predict(
 
     dataset = Dataset.open(data)
     with progress(f"Predicting {split}", len(dataset.select(split=split, suite=suite))) as advance:
-        done = predict_split(model, dataset, split, out, suite=suite, seed=seed, batch_size=batch_size, advance=advance)
+        done = predict_split(
+            model, dataset, split, out, suite=suite, seed=seed, batch_size=batch_size, device=device, advance=advance
+        )
     say(
         escape(
             f"{done.predictor.name}: {done.people} people on {done.panoramas} panoramas in {done.seconds:.1f} s "

@@ -57,6 +57,7 @@ def predict_split(
     suite: str | None = None,
     seed: int = 0,
     batch_size: int = 32,
+    device: str = "auto",
     advance: Advance = silent,
 ) -> PredictionSummary:
     """Run a predictor on a split and write ``predictions.parquet``.
@@ -75,6 +76,8 @@ def predict_split(
         Seed of predictors that draw random numbers; a training run brings its own.
     batch_size
         Largest number of people given to the predictor at once.
+    device
+        Where a predictor that computes on a device does so; ``auto`` is a GPU where there is one.
     advance
         Called with the number of people done since the last call.
 
@@ -86,7 +89,7 @@ def predict_split(
     if batch_size < 1:
         raise InputError(f"Expected a batch size of 1 or more, found {batch_size}. Leave --batch-size out for the default.")
     rows = data.select(split=split, suite=suite)
-    predictor, card = open_predictor(model, seed)
+    predictor, card = open_predictor(model, seed, device)
     unknown = [name for name in card.reads if name not in rows.annotations.columns]
     if unknown:
         raise InputError(
@@ -106,10 +109,10 @@ def predict_rows(predictor: Predictor, card: PredictorCard, rows: Dataset, batch
     queries = [Query.of(sample, card.reads) for sample in rows.samples()]
     panoramas = rows.annotations["panorama_id"].to_numpy(dtype=str)
     order = np.argsort(panoramas, kind="stable")
+    asked_together = [[queries[index] for index in order[batch]] for batch in batches(panoramas[order], batch_size)]
     guesses: list[Guess] = []
-    for batch in batches(panoramas[order], batch_size):
-        asked = [queries[index] for index in order[batch]]
-        guesses.append(usable(predictor.predict(asked), asked, card.name))
+    for asked, guess in zip(asked_together, predictor.predict_batches(asked_together), strict=True):
+        guesses.append(usable(guess, asked, card.name))
         if _layout(guesses[-1]) != _layout(guesses[0]):
             raise InputError(
                 f"Predictor {card.name!r} must return heatmaps of one shape and in-frame scores for all people or none, but "

@@ -8,14 +8,14 @@ that is ``trained`` learns from a train split (:meth:`Predictor.train`), is save
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset, Sample, explain
@@ -62,14 +62,39 @@ class Guess(NamedTuple):
     in_frame_scores: sphere.FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class TrainingJob:
+    """What a predictor is trained on and with.
+
+    ``data`` holds the rows of a train split and ``val`` those of the val split (None where the dataset has none): whatever is
+    chosen while training, is chosen on ``val``. ``folder`` is the run's: state that lets a stopped training go on is kept
+    there. ``settings`` are those of the user (``--set``), nested; ``device`` is ``auto``, ``cpu``, ``cuda`` or ``cuda:1``;
+    ``cache`` is a folder that several runs may share for what they prepare from the same dataset, or None.
+    """
+
+    data: Dataset
+    folder: Path
+    seed: int = 0
+    val: Dataset | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    cache: Path | None = None
+
+
 class Predictor(abc.ABC):
-    """Base of every predictor. Its class docstring says what it does; the class variables are its card."""
+    """Base of every predictor. Its class docstring says what it does; the class variables are its card.
+
+    ``inputs`` names what it looks at, in words; ``reads`` the columns it needs beyond what every predictor may see; ``needs``
+    says what it cannot do without and does not bring along (pretrained weights), empty for nothing.
+    """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    inputs: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[bool] = False
+    needs: ClassVar[str] = ""
 
     @abc.abstractmethod
     def predict(self, queries: Sequence[Query]) -> Guess:
@@ -84,11 +109,23 @@ class Predictor(abc.ABC):
             "predict with that folder instead of the name."
         )
 
+    def predict_batches(self, batches: Iterable[Sequence[Query]]) -> Iterator[Guess]:
+        """Answer batch after batch, in order; a predictor that can read ahead in other processes does it here."""
+        return map(self.predict, batches)
+
+    def place(self, device: str) -> None:
+        """Move to a device (``auto``, ``cpu``, ``cuda``, ``cuda:1``); predictors that compute on none ignore it."""
+        del device
+
     @classmethod
-    def train(cls, data: Dataset, seed: int) -> Self:
-        """Fit to ``data`` (a train split) and return the fitted predictor."""
-        del data, seed
+    def train(cls, job: TrainingJob) -> Self:
+        """Fit to the train split of a job and return the fitted predictor."""
+        del job
         raise InputError(f"Predictor {cls.name!r} has nothing to train. Run `srgaze360 predict {cls.name} ...` directly.")
+
+    def facts(self) -> dict[str, Any]:
+        """What a record should say of the training (steps, scores on val, seconds ...), as JSON values."""
+        return {}
 
     def save(self, run: Path) -> None:
         """Write what was learnt to folder ``run``."""
@@ -101,7 +138,10 @@ class Predictor(abc.ABC):
 
 
 class RunRecord(BaseModel):
-    """``run.json`` of a training run: which predictor, on what, from which seed."""
+    """``run.json`` of a training run: which predictor, on what, from which seed.
+
+    ``settings`` are those of the user that departed from the defaults; ``facts`` what the predictor reports of its training.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,6 +151,8 @@ class RunRecord(BaseModel):
     dataset: DatasetKey
     split: str
     people: int
+    settings: dict[str, Any] = Field(default_factory=dict)
+    facts: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str]
 
 
@@ -128,16 +170,18 @@ def write_run(run: Path, record: RunRecord, predictor: Predictor) -> None:
     write_text(run / RUN_FILE, record.model_dump_json(indent=2) + "\n")
 
 
-def read_run(run: Path) -> RunRecord:
+def read_run(run: Path, name: str = RUN_FILE) -> RunRecord:
     """Read the record of the training run in folder ``run``."""
     try:
-        return RunRecord.model_validate(read_json(run / RUN_FILE, "run record (made by `srgaze360 train`)"))
+        return RunRecord.model_validate(read_json(run / name, "run record (made by `srgaze360 train`)"))
     except ValidationError as error:
-        raise InputError(f"Expected a run record in {run / RUN_FILE}, found: {explain(error)}. Train again.") from None
+        raise InputError(f"Expected a run record in {run / name}, found: {explain(error)}. Train again.") from None
 
 
-def open_predictor(model: str, seed: int = 0) -> tuple[Predictor, PredictorCard]:
+def open_predictor(model: str, seed: int = 0, device: str = "auto") -> tuple[Predictor, PredictorCard]:
     """Make a predictor ready to predict: ``model`` is a registered name, or the folder of a training run.
+
+    ``device`` is where it computes, if it computes on a device: ``auto`` is a GPU where there is one.
 
     Returns
     -------
@@ -161,6 +205,7 @@ def open_predictor(model: str, seed: int = 0) -> tuple[Predictor, PredictorCard]
     card = PredictorCard(
         name=kind.name, summary=kind.summary, source=kind.source, seed=seed, training_data=training, reads=list(kind.reads)
     )
+    predictor.place(device)
     return predictor, card
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from baselines.training import train_predictor
+from baselines.training.runs import train_predictor
 from srgaze360 import heatmaps, sphere
 from srgaze360.dataset import Dataset
-from srgaze360.predictors import PREDICTORS, Predictor, Query, open_predictor
+from srgaze360.predictors import PREDICTORS, Predictor, Query, TrainingJob, open_predictor
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHAPE = (heatmaps.HEIGHT, heatmaps.WIDTH)
@@ -25,6 +25,11 @@ def query(sample_id: str, head: Any = (0.0, 0.0, 1.0), **extra: Any) -> Query:
 
 def queries_of(data: Dataset, reads: tuple[str, ...]) -> list[Query]:
     return [Query.of(sample, reads) for sample in data.samples()]
+
+
+def job_on(data: Dataset) -> TrainingJob:
+    """A job for predictors that keep nothing on disk while they train."""
+    return TrainingJob(data, Path("no-such-run"))
 
 
 def ready(name: str, data: Dataset, folder: Path) -> Predictor:

@@ -17,7 +17,7 @@ from fakes import fake_dataset
 from queries import REPOSITORY, SHAPE, TRIVIAL, queries_of, ready
 
 from baselines.priors import STATE_FILE, HeadPrior, LatitudePrior
-from baselines.training import train_predictor
+from baselines.training.runs import train_predictor
 from baselines.trivial import RegionChance
 from srgaze360 import heatmaps
 from srgaze360.cli import main
@@ -95,7 +95,7 @@ class TestContract:
 
 @pytest.mark.parametrize("kind", [HeadPrior, LatitudePrior])
 def test_a_run_answers_like_what_was_trained(kind: type[Predictor], fake: Dataset, tmp_path: Path) -> None:
-    fitted = kind.train(fake.select(split="train"), 0)
+    fitted = kind.train(job_on(fake.select(split="train")))
     train_predictor(kind.name, fake, tmp_path / "run")
     loaded, card = open_predictor(str(tmp_path / "run"))
     asked = queries_of(fake.select(split="test"), ())

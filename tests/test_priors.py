@@ -16,7 +16,7 @@ from scipy import stats
 from scipy.special import ive
 
 from baselines.priors import KAPPA_RANGE, STATE_FILE, HeadPrior, LatitudePrior, fitted_concentration, latitude_density
-from baselines.training import train_predictor
+from baselines.training.runs import train_predictor
 from srgaze360 import heatmaps, sphere
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
@@ -52,7 +52,7 @@ def test_latitude_prior_matches_a_planted_distribution(fake: Dataset) -> None:
     rng = np.random.default_rng(2)
     n, kappa = 6000, 6.0
     targets = stats.vonmises_fisher(mu=[0.0, -1.0, 0.0], kappa=kappa).rvs(n, random_state=rng)  # around the zenith
-    prior = LatitudePrior.train(with_targets(fake, on_the_sphere(rng, n), targets), 0)
+    prior = LatitudePrior.train(job_on(with_targets(fake, on_the_sphere(rng, n), targets)))
     guess = prior.predict([query("a"), query("b", head=(1.0, 0.0, 0.0))])
     assert guess.heatmaps is not None
     solid = sphere.cell_solid_angles(*SHAPE[::-1])
@@ -70,7 +70,7 @@ def test_latitude_prior_matches_a_planted_distribution(fake: Dataset) -> None:
 def test_latitude_prior_points_at_a_planted_ring(fake: Dataset) -> None:
     rng = np.random.default_rng(3)
     targets = sphere.direction_from_lonlat(rng.uniform(-np.pi, np.pi, 300), np.radians(-35.0))
-    prior = LatitudePrior.train(with_targets(fake, on_the_sphere(rng, 300), targets), 0)
+    prior = LatitudePrior.train(job_on(with_targets(fake, on_the_sphere(rng, 300), targets)))
     lon, lat = np.degrees(sphere.lonlat_from_direction(prior.predict([query("a")]).directions[0]))
     assert lon == 0.0
     assert lat == pytest.approx(-35.0, abs=1.0)
@@ -81,7 +81,7 @@ def test_latitude_prior_is_ninety_degrees_away_from_symmetric_latitudes(fake: Da
     n = 4000
     latitudes = np.radians(40.0) * rng.choice([-1.0, 1.0], n) + rng.normal(size=n) * 0.1
     targets = sphere.direction_from_lonlat(rng.uniform(-np.pi, np.pi, n), latitudes)
-    prior = LatitudePrior.train(with_targets(fake, targets, targets), 0)
+    prior = LatitudePrior.train(job_on(with_targets(fake, targets, targets)))
     guess = prior.predict([query("a")]).directions[0]
     assert 30.0 < abs(np.degrees(sphere.lonlat_from_direction(guess)[1])) < 50.0
     assert np.degrees(sphere.angle_between(guess, targets).mean()) == pytest.approx(90.0, abs=2.5)
@@ -94,7 +94,7 @@ def test_head_prior_recovers_a_planted_offset(fake: Dataset) -> None:
     rng = np.random.default_rng(0)
     heads = on_the_sphere(rng, 400)
     offset = np.array([0.5, -0.3])
-    prior = HeadPrior.train(with_targets(fake, heads, sphere.exp_map(heads, offset)), 0)
+    prior = HeadPrior.train(job_on(with_targets(fake, heads, sphere.exp_map(heads, offset))))
     elsewhere = on_the_sphere(rng, 50)
     guess = prior.predict([query(f"sample-{i}", head) for i, head in enumerate(elsewhere)])
     assert sphere.angle_between(guess.directions, sphere.exp_map(elsewhere, offset)).max() < 1e-9
@@ -109,7 +109,7 @@ def test_head_prior_recovers_a_planted_scatter_and_its_expected_error(kappa: flo
     local = stats.vonmises_fisher(mu=mean, kappa=kappa).rvs(2 * n, random_state=rng)
     heads = on_the_sphere(rng, 2 * n)
     targets = sphere.rotate(np.swapaxes(sphere.tangent_frame(heads), -1, -2), local)
-    prior = HeadPrior.train(with_targets(fake, heads[:n], targets[:n]), 0)
+    prior = HeadPrior.train(job_on(with_targets(fake, heads[:n], targets[:n])))
     resultant = 1.0 / np.tanh(kappa) - 1.0 / kappa
     assert sphere.angle_between(prior.state.mean, mean) < 4.0 * np.sqrt(2.0 / (n * kappa * resultant))
     assert prior.state.kappa == pytest.approx(kappa, rel=0.08)
@@ -132,7 +132,7 @@ def test_concentration_stays_in_range() -> None:
 
 
 def test_head_prior_is_equivariant_to_yaw(fake: Dataset) -> None:
-    prior = HeadPrior.train(fake.select(split="train"), 0)
+    prior = HeadPrior.train(job_on(fake.select(split="train")))
     heads = on_the_sphere(np.random.default_rng(2), 40)
     before = prior.predict([query(f"sample-{i}", head) for i, head in enumerate(heads)])
     assert before.heatmaps is not None
@@ -153,18 +153,18 @@ def test_priors_use_rows_with_known_gaze_only(kind: type[Any], fake: Dataset) ->
     known = rows.annotations["gaze_lon_deg"].notna()
     assert 0 < known.sum() < len(rows)
     without = replace(rows, annotations=rows.annotations[known].reset_index(drop=True))
-    assert kind.train(rows, 0).state == kind.train(without, 0).state
-    assert kind.train(rows, 0).state.people == known.sum()
+    assert kind.train(job_on(rows, 0).state == kind.train(without)).state
+    assert kind.train(job_on(rows)).state.people == known.sum()
     unknown = replace(rows, annotations=rows.annotations[~known].reset_index(drop=True))
     with pytest.raises(InputError, match=rf"Expected people whose gaze is known to fit '{kind.name}', found none among the 20"):
-        kind.train(unknown, 0)
+        kind.train(job_on(unknown))
 
 
 def test_targets_that_cancel_out_are_refused(fake: Dataset) -> None:
     heads = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     opposite = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
     with pytest.raises(InputError, match=r"the 2 targets .* cancel out"):
-        HeadPrior.train(with_targets(fake, heads, opposite), 0)
+        HeadPrior.train(job_on(with_targets(fake, heads, opposite)))
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def _build(out: Path, workers: int) -> None:
 
 def _compare(out: Path) -> list[ScoreRecord]:
     """Train, predict, score and collect every trivial predictor, and the annotators themselves."""
-    from baselines.training import train_predictor
+    from baselines.training.runs import train_predictor
     from leaderboard.board import add_record, build_board
     from leaderboard.predicting import predict_split
     from leaderboard.scoring import score_file

@@ -1,0 +1,128 @@
+"""Training a registered predictor: from a split of a dataset to a run, a folder that `predict` takes instead of a name.
+
+Conventions
+-----------
+Nothing is ever fitted on test. A predictor is given all rows of one split, every suite that has any, and the rows of val to
+choose by, and no others. A run holds what the predictor saved and, written last, ``run.json``, which says what it was trained
+on: a folder without it is no run. Until then ``started.json`` says what is being trained there: the same command goes on where
+it was stopped, another one is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from srgaze360.dataset import Dataset
+from srgaze360.errors import InputError, first_ids
+from srgaze360.files import write_text
+from srgaze360.predictors import PREDICTORS, RUN_FILE, RunRecord, TrainingJob, dataset_key, read_run, write_run
+from srgaze360.versions import environment
+
+NEVER_TRAINED_ON = "test"
+CHOSEN_ON = "val"
+STARTED_FILE = "started.json"
+
+
+def train_predictor(
+    model: str,
+    data: Dataset,
+    out: Path,
+    seed: int = 0,
+    split: str = "train",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    cache: Path | None = None,
+    overwrite: bool = False,
+) -> RunRecord:
+    """Train the predictor registered as ``model`` on all rows of a split and write the run.
+
+    Parameters
+    ----------
+    model
+        Registered name.
+    data
+        The dataset; only its rows of ``split``, and those of val to choose by, are handed to the predictor.
+    out
+        Folder of the run: new, empty, or that of the same training, stopped, which then goes on.
+    seed
+        Seed of whatever is random in training.
+    split
+        The split to train on; never ``"test"``.
+    settings
+        Settings of the user that depart from the method's defaults, nested.
+    device
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, for methods that compute on a device.
+    cache
+        Folder for what several runs on the same dataset can share; by default one in ``out``.
+    overwrite
+        Write into a folder that is not empty; a run in it is replaced.
+
+    Returns
+    -------
+    RunRecord
+        The record as written to ``out``.
+
+    Raises
+    ------
+    InputError
+        Unknown predictor, or one that has nothing to train; the split is ``test``, or the dataset lacks it; ``out`` is not
+        empty.
+    """
+    if split == NEVER_TRAINED_ON:
+        raise InputError(
+            f"Expected a split to train {model!r} on, found {split!r}: nothing is ever fitted on test, or its scores would "
+            "mean nothing. Train on the train split of this dataset or of another."
+        )
+    kind = PREDICTORS.get(model)
+    if split not in data.splits:
+        raise InputError(
+            f"Expected dataset {data.root} to have a split {split!r} to train {model!r} on, found "
+            f"{', '.join(data.splits) or 'no rows'}. Train on a dataset that has one, then give that run to "
+            "`srgaze360 predict`."
+        )
+    if out.is_file():
+        raise InputError(f"Expected a folder to write the run to, found a file at {out}. Give another one.")
+    rows = data.select(split=split)
+    record = RunRecord(
+        predictor=model,
+        seed=seed,
+        dataset=dataset_key(data),
+        split=split,
+        people=len(rows),
+        settings=dict(settings or {}),
+        versions=environment(),
+    )
+    _make_ready(out, record, overwrite=overwrite)
+    val = data.select(split=CHOSEN_ON) if CHOSEN_ON in data.splits and split != CHOSEN_ON else None
+    job = TrainingJob(rows, out, seed, val, settings or {}, device, cache)
+    predictor = kind.train(job)
+    record = record.model_copy(update={"facts": predictor.facts()})
+    write_run(out, record, predictor)
+    (out / STARTED_FILE).unlink()
+    return record
+
+
+def _make_ready(out: Path, record: RunRecord, *, overwrite: bool) -> None:
+    """Make ``out`` the folder of a training that begins, or goes on if the same one was stopped there."""
+    started = out / STARTED_FILE
+    if started.is_file() and read_run(out, STARTED_FILE) == record:
+        return
+    present = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if present and not overwrite:
+        stopped = " (a training that was stopped, with other settings, data or versions)" if started.is_file() else ""
+        raise InputError(
+            f"Expected a new or empty folder to write the run to, found {first_ids(present)} in {out}{stopped}. Give another "
+            "folder, or --overwrite to replace what is there."
+        )
+    if present:
+        if not {RUN_FILE, STARTED_FILE} & set(present):
+            raise InputError(
+                f"Expected in {out} a run to replace, found {first_ids(present)} and no {RUN_FILE}. Give another folder; "
+                "--overwrite replaces runs and nothing else."
+            )
+        shutil.rmtree(out)
+    write_text(started, record.model_dump_json(indent=2) + "\n")
