@@ -217,8 +217,8 @@ class HeadPrior(Predictor):
         mean, resultant = sphere.spherical_mean(sphere.rotate(sphere.tangent_frame(heads), targets))
         if np.isnan(mean).any():
             raise InputError(
-                f"Expected a mean target relative to the head, but the {len(targets)} targets chosen from {job.data.root} cancel "
-                "out. Train on more people."
+                f"Expected a mean target relative to the head, but the {len(targets)} targets chosen from {job.data.root} "
+                "cancel out. Train on more people."
             )
         east, north, radial = mean.tolist()
         return cls(HeadState(people=len(targets), mean=(east, north, radial), kappa=fitted_concentration(float(resultant))))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import fake_dataset
-from queries import REPOSITORY, SHAPE, TRIVIAL, queries_of, ready
+from queries import REPOSITORY, SHAPE, TRIVIAL, job_on, queries_of, ready
 
 from baselines.priors import STATE_FILE, HeadPrior, LatitudePrior
 from baselines.training.runs import train_predictor
@@ -23,7 +23,7 @@ from srgaze360 import heatmaps
 from srgaze360.cli import main
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
-from srgaze360.predictors import PREDICTORS, RUN_FILE, Guess, Predictor, open_predictor, read_run
+from srgaze360.predictors import PREDICTORS, RUN_FILE, Guess, Predictor, TrainingJob, open_predictor, read_run
 
 # --- the contract -----------------------------------------------------------------------------------------------------
 
@@ -134,9 +134,9 @@ def test_training_on_test_is_refused(fake: Dataset, tmp_path: Path) -> None:
 def test_training_never_sees_other_splits(fake: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Dataset] = []
 
-    def spy(data: Dataset, seed: int) -> Predictor:
-        seen.append(data)
-        return fit(data, seed)
+    def spy(job: TrainingJob) -> Predictor:
+        seen.append(job.data)
+        return fit(job)
 
     fit = HeadPrior.train
     monkeypatch.setattr(HeadPrior, "train", spy)

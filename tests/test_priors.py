@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from queries import KERNEL_KAPPA, SHAPE, in_chunks, on_the_sphere, query, with_targets
+from queries import KERNEL_KAPPA, SHAPE, in_chunks, job_on, on_the_sphere, query, with_targets
 from scipy import stats
 from scipy.special import ive
 
@@ -153,7 +153,7 @@ def test_priors_use_rows_with_known_gaze_only(kind: type[Any], fake: Dataset) ->
     known = rows.annotations["gaze_lon_deg"].notna()
     assert 0 < known.sum() < len(rows)
     without = replace(rows, annotations=rows.annotations[known].reset_index(drop=True))
-    assert kind.train(job_on(rows, 0).state == kind.train(without)).state
+    assert kind.train(job_on(rows)).state == kind.train(job_on(without)).state
     assert kind.train(job_on(rows)).state.people == known.sum()
     unknown = replace(rows, annotations=rows.annotations[~known].reset_index(drop=True))
     with pytest.raises(InputError, match=rf"Expected people whose gaze is known to fit '{kind.name}', found none among the 20"):

@@ -86,6 +86,8 @@ def train_predictor(
         )
     if out.is_file():
         raise InputError(f"Expected a folder to write the run to, found a file at {out}. Give another one.")
+    if not kind.trained:
+        kind.train(TrainingJob(data, out))  # says that there is nothing to train
     rows = data.select(split=split)
     record = RunRecord(
         predictor=model,
