@@ -4,11 +4,13 @@ Layout
 ------
 ::
 
-    BOARD/ records/<predictor>-<digest8>.json  records/<predictor>-<digest8>.samples.parquet
+    BOARD/ records/<predictor>-<digest8>.json  records/<predictor>-<digest8>.samples.parquet  notices/<predictor>.json
 
 ``digest8`` begins the digest of the record without its time fields, so adding a score again changes nothing. The first record
 decides what a board is about: dataset digest, split, protocol and its major version, ranking suite; what differs is refused,
-with every reason at once. A board is built from its records alone: board.md, board.csv, index.html and plots.
+with every reason at once. Records of one predictor and different training seeds stand together, as one row; they must agree in
+what they read and were made from. A board is built from its records and notices alone: board.md, board.csv, index.html, plots,
+and published.csv where there are published numbers to stand beside it.
 """
 
 from __future__ import annotations
@@ -19,12 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from pydantic import ValidationError
 
+from leaderboard import published
+from leaderboard.notices import NOTICES, Notice, read_notices, write_notice
+from leaderboard.protocols import PROTOCOLS
 from leaderboard.records import ScoreRecord, read_record, read_samples, samples_path, write_record
 from leaderboard.scoring import HUMAN
-from leaderboard.tables import BoardTables, board_tables, markdown, to_csv
+from leaderboard.seeds import rows_of, seed_name
+from leaderboard.tables import BoardTables, board_tables
+from leaderboard.text import markdown, to_csv
+from srgaze360.dataset import explain
 from srgaze360.errors import CheckFailed, InputError
-from srgaze360.files import write_text
+from srgaze360.files import digest, write_text
 
 RECORDS = "records"
 
@@ -77,7 +86,7 @@ def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
     board
         Folder of the board; made where absent.
     replace
-        Put the record in the place of an earlier one of the same predictor.
+        Put the record in the place of an earlier one of the same predictor and training seed.
 
     Raises
     ------
@@ -92,12 +101,13 @@ def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
     path = board / RECORDS / f"{_slug(record.predictor.name)}-{record.content_digest[:8]}.json"
     if any(other.content_digest == record.content_digest for other in others.values()):
         return Added(path, [], already_there=True)
-    same_name = [place for place, other in others.items() if _name(other) == _name(record)]
-    kept = [other for place, other in others.items() if place not in same_name or not replace]
+    same = [place for place, other in others.items() if seed_name(other) == seed_name(record)]
+    kept = [other for place, other in others.items() if place not in same or not replace]
     reasons = [*_own_faults(record, samples), *_differences(record, kept)]
-    if same_name and not replace:
+    if same and not replace:
+        seed = "" if record.predictor.seed is None else f" with seed {record.predictor.seed}"
         reasons.append(
-            f"the board has another result of {record.predictor.name!r} already, {same_name[0].name} (--replace puts this one "
+            f"the board has another result of {record.predictor.name!r} already, {same[0].name}{seed} (--replace puts this one "
             "in its place)"
         )
     if reasons:
@@ -106,10 +116,54 @@ def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
             "predictions again under the board's conditions, or start another board."
         )
     write_record(path, record, samples)
-    for old in same_name:
+    for old in same:
         old.unlink()
         samples_path(old).unlink(missing_ok=True)
-    return Added(path, same_name, already_there=False)
+    for notice, found in read_notices(board).items():
+        if found.name.casefold() == _name(record):
+            notice.unlink()
+    return Added(path, same, already_there=False)
+
+
+def add_notice(board_dir: Path, name: str, summary: str, source: str, reason: str) -> Path:
+    """Name a method on a board without a number, and say why there is none; an earlier notice of it is replaced.
+
+    Parameters
+    ----------
+    board_dir
+        Folder of the board; made where absent. Pages need at least one record besides.
+    name, summary, source
+        The method, as on its card.
+    reason
+        Why there is no number, in a few words: ``needs weights``.
+
+    Returns
+    -------
+    Path
+        The notice's file. A result of the same method takes its place.
+
+    Raises
+    ------
+    InputError
+        Name or reason is empty or too long.
+    CheckFailed
+        The board has a result of that method, or the name is kept for the annotators.
+    """
+    try:
+        notice = Notice(name=name, summary=summary, source=source, reason=reason)
+    except ValidationError as error:
+        raise InputError(f"Expected a notice with a name and a short reason, found: {explain(error)}. Change them.") from None
+    if name.casefold() == HUMAN:
+        raise CheckFailed(f"Expected the name of a predictor, found {name!r}, which is kept for the annotators.")
+    results = [path.name for path in record_paths(board_dir) if _name(read_record(path)) == name.casefold()]
+    if results:
+        raise CheckFailed(
+            f"Expected a method without a result on the board {board_dir}, but {name!r} has {results[0]}. Remove that record "
+            "if it is wrong."
+        )
+    path = board_dir / NOTICES / f"{_slug(name)}-{digest([name.casefold()])[:8]}.json"
+    write_notice(path, notice)
+    return path
 
 
 def record_paths(board: Path) -> list[Path]:
@@ -133,17 +187,34 @@ def _own_faults(record: ScoreRecord, samples: pd.DataFrame) -> list[str]:
     if record.suite is not None or record.people != record.split_people or len(samples) != record.people:
         part = f" (suite {record.suite!r} alone)" if record.suite is not None else ""
         reasons.append(f"it covers {record.people} of the {record.split_people} people of split {record.split!r}{part}")
+    protocol = PROTOCOLS.get(record.protocol)
+    if protocol is None or protocol.primary not in record.overall.metrics or protocol.primary not in samples:
+        reasons.append(f"it lacks the primary metric of its protocol, {record.protocol!r}, as this version knows it")
     if record.kind != HUMAN and _name(record) == HUMAN:
         reasons.append(f"the name {HUMAN!r} is kept for the annotators")
     return reasons
 
 
+# What results of one predictor must share, whatever their seeds: else they are not one method.
+ONE_METHOD: dict[str, Callable[[ScoreRecord], object]] = {
+    "source": lambda r: r.predictor.source,
+    "columns read": lambda r: sorted(r.predictor.reads),
+    "training data": lambda r: r.predictor.training_data,
+}
+
+
 def _differences(record: ScoreRecord, others: list[ScoreRecord]) -> list[str]:
-    """In what a record differs from the rows that are already there."""
+    """In what a record differs from the rows that are already there, and from the other seeds of its predictor."""
     if not others:
         return []
-    pairs = ((name, read(record), read(others[0])) for name, read in SHARED.items())
-    return [f"its {name} is {found!r}, the board's is {wanted!r}" for name, found, wanted in pairs if found != wanted]
+    pairs = [(name, read(record), read(others[0]), "the board's") for name, read in SHARED.items()]
+    seeds = [other for other in others if _name(other) == _name(record) and seed_name(other) != seed_name(record)]
+    if seeds:
+        pairs += [(name, read(record), read(seeds[0]), "that of its other seeds") for name, read in ONE_METHOD.items()]
+    reasons = [f"its {name} is {found!r}, {whose} is {wanted!r}" for name, found, wanted, whose in pairs if found != wanted]
+    if seeds and None in {one.predictor.seed for one in (record, seeds[0])}:
+        reasons.append(f"results of {record.predictor.name!r} can only stand together if each names its training seed")
+    return reasons
 
 
 @dataclass(frozen=True)
@@ -174,15 +245,19 @@ def build_board(board: Path, out: Path) -> Built:
             f"--board {board}`."
         )
     loaded = [(record := read_record(path), read_samples(samples_path(path), record)) for path in paths]
+    seen: list[ScoreRecord] = []
     for path, (record, samples) in zip(paths, loaded, strict=True):
-        reasons = [*_own_faults(record, samples), *_differences(record, [loaded[0][0]])]
+        reasons = [*_own_faults(record, samples), *_differences(record, seen)]
+        if seed_name(record) in map(seed_name, seen):
+            reasons.append(f"another record there is of {record.predictor.name!r} with the same seed")
         if reasons:
             raise CheckFailed(f"Expected records that may stand beside each other, but {path} may not: {'; '.join(reasons)}.")
-    tables = board_tables([record for record, _ in loaded])
-    samples_of = {record.predictor.name: samples for record, samples in loaded}
-    pictures = save_plots(tables, samples_of, out / "plots")
-    write_text(out / "board.md", markdown(tables))
-    write_text(out / "board.csv", to_csv(tables))
-    write_text(out / "index.html", page(tables, pictures))
-    files = [out / name for name in ("index.html", "board.md", "board.csv")]
-    return Built(tables, [*files, *(file for picture in pictures for file in picture.files)])
+        seen.append(record)
+    tables = board_tables(rows_of(loaded), list(read_notices(board).values()))
+    pictures = save_plots(tables, out / "plots")
+    texts = {"index.html": page(tables, pictures), "board.md": markdown(tables), "board.csv": to_csv(tables)}
+    if tables.published:
+        texts["published.csv"] = published.to_csv(tables.published)
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return Built(tables, [*(out / name for name in texts), *(file for picture in pictures for file in picture.files)])

@@ -35,7 +35,9 @@ def predict(
     suite: Suite = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of predictors that draw random numbers; a run has its own.")] = 0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="Most people given to the predictor at once.")] = 32,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1; auto is a GPU where there is one.")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda or cuda:1; auto is a GPU where there is one.")
+    ] = "auto",
 ) -> None:
     """Run a predictor on a split and write its predictions.
 
@@ -143,8 +145,8 @@ def _print_record(record: ScoreRecord) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from leaderboard.scoring import PRIMARY
-    from leaderboard.tables import ALL_METRICS, ARROWS, BLANK, LABELS, UNIT_SIGNS, Cell
+    from leaderboard.protocols import find_protocol
+    from leaderboard.tables import ARROWS, BLANK, UNIT_SIGNS, Cell
     from srgaze360.console import OUT
 
     def cells(group: GroupScores, metric: str) -> tuple[str, str, str]:
@@ -152,18 +154,21 @@ def _print_record(record: ScoreRecord) -> None:
         n = f"{cell.estimate.people} / {cell.estimate.clusters}" if cell.estimate else ""
         return cell.value or BLANK, " to ".join(cell.interval) if cell.interval else "", n
 
+    protocol = find_protocol(record.protocol)
     title = f"{record.predictor.name} on {record.dataset.name} {record.dataset.version}, {record.split}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for head in ("", f"suite {record.ranking_suite}", "95 %", "people / clusters"):
         table.add_column(Text(head), justify="left" if not head else "right")
-    for name, label in LABELS.items():
+    signs = {name: UNIT_SIGNS.get(metric.unit, "") for name, metric in protocol.metrics.items()}
+    for name, label in protocol.labels.items():
         if name in record.overall.metrics:
-            sign = UNIT_SIGNS.get(ALL_METRICS[name].unit, "")
-            table.add_row(f"{label} {sign} {ARROWS[ALL_METRICS[name].better]}".replace("  ", " "), *cells(record.overall, name))
+            arrow = ARROWS[protocol.metrics[name].better]
+            table.add_row(f"{label} {signs[name]} {arrow}".replace("  ", " "), *cells(record.overall, name))
     table.add_section()
-    table.add_row(Text(f"{LABELS[PRIMARY]} ° by suite, condition", style="bold"))
+    primary = protocol.primary
+    table.add_row(Text(f"{protocol.labels[primary]} {signs[primary]} by suite, condition", style="bold"))
     for group in record.conditions:
-        table.add_row(Text(f"{group.suite}, {group.group}"), *cells(group, PRIMARY))
+        table.add_row(Text(f"{group.suite}, {group.group}"), *cells(group, primary))
     OUT.print(table, soft_wrap=False)
 
 
@@ -176,9 +181,13 @@ def _board() -> None:
 def add(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...", help="Records of `srgaze360 score`.")],
     board_dir: Annotated[Path, typer.Option("--board", help="Folder of the board; made where absent.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier result of the same predictor.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an earlier result of the same predictor and seed.")
+    ] = False,
 ) -> None:
     """Put score records on a board; those that must not stand beside the others are refused with the reasons.
+
+    Results of one predictor with different training seeds stand together, as one row.
 
     Example: `srgaze360 board add random.json head-prior.json human.json --board board`
     """
@@ -235,17 +244,22 @@ def _print_ranking(tables: BoardTables) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from leaderboard.tables import BLANK, READS_MARK
+    from leaderboard.tables import BLANK, FIRST_MARK, READS_MARK, UNIT_SIGNS
     from srgaze360.console import OUT
 
+    protocol = tables.protocol
     facts = tables.facts
     title = f"{facts['Dataset']}, {facts['Split']}, suite {facts['Ranking suite']}, {facts['Protocol']}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in ("#", "predictor", "angular distance °", "95 %", "people / clusters"):
+    error = f"{protocol.error} {UNIT_SIGNS[protocol.metrics[protocol.primary].unit]}"
+    for head in ("#", "predictor", error, "95 %", "people / clusters"):
         table.add_column(head, justify="left" if head == "predictor" else "right")
     for line in tables.tables[0].lines:
         cell = line.cells[0]
         interval = " to ".join(cell.interval) if cell.interval else ""
         name = Text(line.label + (f" {READS_MARK}" if line.reads else ""), style="italic" if line.human else "")
-        table.add_row(line.rank or BLANK, name, cell.value or BLANK, interval, f"{line.people} / {line.clusters}")
+        value = (cell.value or BLANK) + (FIRST_MARK if cell.first else "") + (f" ± {cell.spread}" if cell.spread else "")
+        table.add_row(line.rank or BLANK, name, value, interval, f"{line.people} / {line.clusters}")
+    for notice in tables.notices:
+        table.add_row(BLANK, Text(notice.name), Text(notice.reason), "", "")
     OUT.print(table, soft_wrap=False)

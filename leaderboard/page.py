@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from leaderboard import published
+from leaderboard.comparison import FEW_CLUSTERS, FEW_PEOPLE
 from leaderboard.plots import Picture
-from leaderboard.scoring import PRIMARY
-from leaderboard.tables import ALL_METRICS, ARROWS, BLANK, LABELS, READS_MARK, BoardTables, Cell
+from leaderboard.tables import ARROWS, BLANK, FEW_MARK, FIRST_MARK, READS_MARK, UNIT_SIGNS, BoardTables, Cell
+from leaderboard.text import FIRST_CAPTION, FIRST_TITLE
 
-TICK_STEPS = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0)
+TICK_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0)
 MOST_TICKS = 5
 
 
 class Scale(NamedTuple):
-    """Common scale of the bars: from 0 to ``end`` degrees, with ticks."""
+    """Common scale of the bars: from 0 to ``end`` in the unit of the primary metric, with ticks."""
 
     end: float
     ticks: list[float]
@@ -47,7 +49,8 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
     environment = Environment(
         loader=PackageLoader("leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    scale = _scale([cell for cell in board.tables[0].cells if cell.metric == PRIMARY])
+    protocol = board.protocol
+    scale = _scale([cell for cell in board.tables[0].cells if cell.metric == protocol.primary])
     first = board.records[0]
     context: dict[str, Any] = {
         "board": board,
@@ -56,10 +59,18 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
         "seeds": ", ".join(sorted({str(record.seed) for record in board.records})),
         "scale": scale,
         "bar": lambda cell: _bar(cell, scale),
-        "primary": PRIMARY,
+        "primary": protocol.primary,
+        "sign": UNIT_SIGNS[protocol.metrics[protocol.primary].unit],
+        "published": published,
+        "first_title": FIRST_TITLE,
+        "first_caption": FIRST_CAPTION,
+        "first_mark": FIRST_MARK,
+        "few_mark": FEW_MARK,
+        "few_people": FEW_PEOPLE,
+        "few_clusters": FEW_CLUSTERS,
         "blank": BLANK,
         "mark": READS_MARK,
-        "metrics": [(label, ARROWS[ALL_METRICS[name].better], ALL_METRICS[name]) for name, label in LABELS.items()],
+        "metrics": [(label, ARROWS[(m := protocol.metrics[name]).better], m) for name, label in protocol.labels.items()],
         "pictures": [(picture, Markup(picture.svg)) for picture in pictures],  # noqa: S704 - drawn by us, text escaped there
     }
     return environment.get_template("board.html.j2").render(context)

@@ -2,10 +2,11 @@
 
 Conventions
 -----------
-Angles in degrees. Bars are the intervals of the records. Sizes are those of a paper's text width (7 inches, 8 point type).
-Predictors keep their colour and marker in every plot: the palette of Okabe and Ito (2008), told apart by people with any kind
-of colour vision, with a marker shape beside it; annotators are a dashed line in the colour of the text. Figures are made
-without pyplot, so nothing global changes, and without dates, so the same records give the same files.
+The error is the primary metric of the board's protocol, in its unit. Bars are the intervals of the rows. Sizes are those of a
+paper's text width (7 inches, 8 point type). Predictors keep their colour and marker in every plot: the palette of Okabe and Ito
+(2008), told apart by people with any kind of colour vision, with a marker shape beside it; annotators are a dashed line in the
+colour of the text. Figures are made without pyplot, so nothing global changes, and without dates, so the same records give the
+same files.
 
 Each plot is saved as PNG and as SVG with outlined type, and handed on as a second SVG for the page: real text, and the colours
 of ink and grid left to the page, so that it follows a dark background.
@@ -15,18 +16,17 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
-from leaderboard.scoring import HUMAN, PRIMARY
+from leaderboard.seeds import Row
 from leaderboard.tables import BoardTables, group_label
 from srgaze360.files import atomic_path
 
@@ -62,13 +62,28 @@ STYLE: Any = {
 
 
 class Series(NamedTuple):
-    """How a predictor is drawn, and its record."""
+    """How a predictor is drawn, and its row of the board."""
 
-    record: ScoreRecord
+    row: Row
     label: str
     colour: str
     marker: str
     human: bool
+
+    @property
+    def record(self) -> ScoreRecord:
+        """Its record."""
+        return self.row.record
+
+    @property
+    def primary(self) -> str:
+        """The metric that is drawn."""
+        return self.row.protocol.primary
+
+    @property
+    def error(self) -> str:
+        """What is drawn, in words with its unit."""
+        return f"{self.row.protocol.error} ({self.row.protocol.unit})"
 
     @property
     def point_style(self) -> dict[str, Any]:
@@ -90,17 +105,16 @@ class Picture(NamedTuple):
     svg: str
 
 
-def series(records: Sequence[ScoreRecord]) -> list[Series]:
-    """Give every record its colour and marker, by its place."""
+def series(rows: Sequence[Row]) -> list[Series]:
+    """Give every row its colour and marker, by its place."""
     drawn = []
     place = 0
-    for record in records:
-        human = record.kind == HUMAN
-        colour = INK if human else PALETTE[place % len(PALETTE)]
+    for row in rows:
+        colour = INK if row.human else PALETTE[place % len(PALETTE)]
         # past the palette's end, colours return with other markers
-        marker = "o" if human else MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]
-        drawn.append(Series(record, _label(record.predictor.name), colour, marker, human))
-        place += not human
+        marker = "o" if row.human else MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]
+        drawn.append(Series(row, _label(row.name), colour, marker, row.human))
+        place += not row.human
     return drawn
 
 
@@ -128,8 +142,8 @@ def _legend(figure: Figure, drawn: Sequence[Series], *, lines: bool) -> None:
     )
 
 
-def conditions_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) -> Figure:
-    """Dots with intervals: mean angular distance of each predictor under each condition, suites apart."""
+def conditions_figure(drawn: Sequence[Series]) -> Figure:
+    """Dots with intervals: mean error of each predictor under each condition, suites apart."""
     groups = drawn[0].record.conditions
     suites: dict[str, list[GroupScores]] = {}
     for group in groups:
@@ -142,7 +156,7 @@ def conditions_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) ->
     offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * (0.09 / pitch)
     for axes, (suite, members) in zip(panels, suites.items(), strict=True):
         for one, offset in zip(drawn, offsets, strict=True):
-            found = {(g.suite, g.group): g.metrics[PRIMARY] for g in one.record.conditions}
+            found = {(g.suite, g.group): g.metrics[one.primary] for g in one.record.conditions}
             places = [(y, found[(g.suite, g.group)]) for y, g in enumerate(members) if (g.suite, g.group) in found]
             value, bars = _with_interval([estimate for _, estimate in places])
             axes.errorbar(
@@ -154,24 +168,24 @@ def conditions_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) ->
         axes.grid(visible=False, axis="y")
         axes.set_title(_label(suite), loc="left", pad=3.0)
     _from_zero(panels[0])
-    panels[-1].set_xlabel("mean angular distance (degrees)")
+    panels[-1].set_xlabel(f"mean {drawn[0].error}")
     _legend(figure, drawn, lines=False)
     return figure
 
 
-def latitude_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) -> Figure:
-    """Mean angular distance of each predictor in each band of the target's absolute latitude."""
+def latitude_figure(drawn: Sequence[Series]) -> Figure:
+    """Mean error of each predictor in each band of the target's absolute latitude."""
     bands = [g for g in drawn[0].record.breakdowns if g.by == "target_latitude"]
     figure = Figure(figsize=(WIDTH_IN, 3.0), layout="constrained")
     axes = figure.subplots()
     offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * min(0.06, 0.5 / len(drawn))
     for one, offset in zip(drawn, offsets, strict=True):
-        found = {g.group: g.metrics[PRIMARY] for g in one.record.breakdowns if g.by == "target_latitude"}
+        found = {g.group: g.metrics[one.primary] for g in one.record.breakdowns if g.by == "target_latitude"}
         places = [(place, found[band.group]) for place, band in enumerate(bands) if band.group in found]
         value, errors = _with_interval([estimate for _, estimate in places])
         x = [place + offset for place, _ in places]
         axes.errorbar(x, value, yerr=errors, linestyle=one.line, linewidth=1.0, elinewidth=1.3, **one.point_style)
-    counts = [band.metrics[PRIMARY].people for band in bands]
+    counts = [band.metrics[drawn[0].primary].people for band in bands]
     names = [group_label(band.group) for band in bands]
     axes.set_xticks(range(len(bands)), [f"{name}\nn = {n}" for name, n in zip(names, counts, strict=True)])
     axes.tick_params(axis="x", length=0)
@@ -179,26 +193,27 @@ def latitude_figure(drawn: Sequence[Series], _: Mapping[str, pd.DataFrame]) -> F
     axes.set_xlim(-0.5, len(bands) - 0.5)
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("absolute latitude of the target")
-    axes.set_ylabel("mean angular distance (degrees)")
+    axes.set_ylabel(f"mean {drawn[0].error}")
     _legend(figure, drawn, lines=True)
     return figure
 
 
-def cumulative_figure(drawn: Sequence[Series], samples: Mapping[str, pd.DataFrame]) -> Figure:
-    """Share of people whose angular distance is at most x, on the ranking suite."""
+def cumulative_figure(drawn: Sequence[Series]) -> Figure:
+    """Share of people whose error is at most x, on the ranking suite."""
     figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
     axes = figure.subplots()
-    grid = np.linspace(0.0, 180.0, 361)
+    longest = 180.0 if drawn[0].row.protocol.unit == "degrees" else np.pi
+    grid = np.linspace(0.0, longest, 361)
     for place, one in enumerate(drawn):
-        table = samples[one.record.predictor.name]
-        errors = np.sort(table.loc[table["suite"] == one.record.ranking_suite, PRIMARY].dropna().to_numpy(dtype=np.float64))
+        table = one.row.samples
+        errors = np.sort(table.loc[table["suite"] == one.record.ranking_suite, one.primary].dropna().to_numpy(dtype=np.float64))
         share = np.searchsorted(errors, grid, side="right") / max(len(errors), 1)
-        # markers every 30 degrees, moved a little from predictor to predictor
+        # markers every sixth of the way, moved a little from predictor to predictor
         axes.plot(grid, share, linestyle=one.line, linewidth=1.4, markevery=(30 + 6 * (place % 10), 60), **one.point_style)
-    axes.set_xlim(0.0, 180.0)
+    axes.set_xlim(0.0, longest)
     axes.set_ylim(0.0, 1.01)
-    axes.set_xticks(range(0, 181, 30))
-    axes.set_xlabel("angular distance to the consensus (degrees)")
+    axes.set_xticks(range(0, 181, 30) if longest > np.pi else np.arange(0.0, 3.1, 0.5))
+    axes.set_xlabel(f"{drawn[0].error}, to the consensus")
     axes.set_ylabel("share of people at or below")
     _legend(figure, drawn, lines=True)
     return figure
@@ -211,7 +226,7 @@ def _from_zero(axes: Axes) -> None:
 class _Plot(NamedTuple):
     title: str
     caption: str
-    draw: Callable[[Sequence[Series], Mapping[str, pd.DataFrame]], Figure]
+    draw: Callable[[Sequence[Series]], Figure]
 
 
 PLOTS: dict[str, _Plot] = {
@@ -225,13 +240,13 @@ PLOTS: dict[str, _Plot] = {
 }
 
 
-def save_plots(board: BoardTables, samples: Mapping[str, pd.DataFrame], folder: Path) -> list[Picture]:
-    """Draw every plot of a board into ``folder`` as PNG and SVG; ``samples`` are per-person errors by predictor name."""
+def save_plots(board: BoardTables, folder: Path) -> list[Picture]:
+    """Draw every plot of a board into ``folder`` as PNG and SVG."""
     pictures = []
     with mpl.rc_context(STYLE):
-        drawn = series(board.records)
+        drawn = series(board.rows)
         for name, plot in PLOTS.items():
-            figure = plot.draw(drawn, samples)
+            figure = plot.draw(drawn)
             files = [folder / f"{name}.png", folder / f"{name}.svg"]
             for file in files:
                 with atomic_path(file) as temporary:

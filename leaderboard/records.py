@@ -3,9 +3,10 @@
 Conventions
 -----------
 ``RESULT.json`` holds the record, ``RESULT.samples.parquet`` beside it one row per person: ``sample_id, cluster_id, suite,
-condition`` and a column per metric (NaN where a person has no value), so that later comparisons can be paired. Metrics carry
-the names of their protocol; angles are degrees where the name says ``_deg``, radians where it says ``_rad``. A number that
-does not exist is null, never NaN. Two scorings of the same predictions differ in :data:`TIME_FIELDS` alone.
+condition``, the person's group in each breakdown (``group_<breakdown>``) and a column per metric (NaN where a person has no
+value), so that later comparisons can be paired. Metrics carry the names of their protocol; angles are degrees where the name
+says ``_deg``, radians where it says ``_rad``. A number that does not exist is null, never NaN. Two scorings of the same
+predictions differ in :data:`TIME_FIELDS` alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from srgaze360.predictions import DatasetKey, PredictorCard
 
 TIME_FIELDS = frozenset({"created", "wall_s"})
 SAMPLE_KEYS = ("sample_id", "cluster_id", "suite", "condition")
+GROUP_PREFIX = "group_"
 
 
 class _Record(BaseModel):
@@ -50,6 +52,11 @@ class GroupScores(_Record):
     people: int
     clusters: int
     metrics: dict[str, Estimate]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells the group from all others: (by, suite, group)."""
+        return self.by, self.suite, self.group
 
 
 class ScoreRecord(_Record):
@@ -82,6 +89,11 @@ class ScoreRecord(_Record):
     revision: str | None
     created: str
     wall_s: float
+
+    @property
+    def groups(self) -> list[GroupScores]:
+        """Every group that is scored: overall, suites, conditions, breakdowns."""
+        return [self.overall, *self.suites, *self.conditions, *self.breakdowns]
 
     @property
     def content_digest(self) -> str:

@@ -14,7 +14,11 @@ Small groups
     A metric over fewer than :data:`MINIMUM_PEOPLE` people shows how many they are and no number.
 Human
     The word ``human`` in the place of a file scores the annotators: each annotation is taken in turn as a prediction of the
-    others, so it is compared with one annotation less than a predictor is. ``./human`` is a file of that name.
+    others, so it is compared with one annotation less than a predictor is. ``./human`` is a file of that name. Protocols that
+    score heatmaps alone have no human row.
+Errors of every person
+    The table beside a record holds, besides the metrics, the group of each person in every breakdown (``group_<breakdown>``),
+    so that groups can be compared, and results joined over training seeds, without the dataset.
 """
 
 from __future__ import annotations
@@ -28,12 +32,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from leaderboard.records import Estimate, GroupScores, ScoreRecord, samples_digest, write_record
+from leaderboard.protocols import PRIMARY, PRIMARY_RAD, PROTOCOLS, People, Protocol, find_protocol
+from leaderboard.records import GROUP_PREFIX, Estimate, GroupScores, ScoreRecord, samples_digest, write_record
 from leaderboard.submissions import checked
-from srgaze360.bootstrap import cluster_bootstrap
+from srgaze360.bootstrap import Interval, cluster_bootstrap
 from srgaze360.console import Advance, silent
 from srgaze360.dataset import Dataset
-from srgaze360.errors import InputError, suggestion
+from srgaze360.errors import InputError
 from srgaze360.files import digest, generator
 from srgaze360.predictions import PredictorCard
 from srgaze360.predictors import dataset_key
@@ -41,10 +46,9 @@ from srgaze360.protocols import breakdown, spherical
 from srgaze360.sphere import BoolArray, FloatArray
 from srgaze360.versions import code_revision, environment
 
+__all__ = ["BREAKDOWNS", "HUMAN", "PRIMARY", "PRIMARY_RAD", "PROTOCOLS", "ranking_suite", "score_file"]
+
 HUMAN = "human"
-PROTOCOLS = {"spherical": spherical}
-PRIMARY = "angular_distance_deg"
-PRIMARY_RAD = "angular_distance_rad"
 RANKING_SUITES = ("mixed", "canonical")
 MINIMUM_PEOPLE = 10
 CONFIDENCE = 0.95
@@ -64,12 +68,14 @@ BREAKDOWNS: dict[str, Breakdown] = {
     "target_latitude": Breakdown("Absolute latitude of the target", breakdown.band_names(breakdown.LATITUDE_BANDS)),
     "head_radius": Breakdown("Angular radius of the head", breakdown.band_names(breakdown.HEAD_RADIUS_BANDS)),
     "face": Breakdown("Side of the face that is seen", None),
+    "target_kind": Breakdown("Kind of target", None),
 }
 
 
 class Scored(NamedTuple):
     """What is scored: whose predictions, from which file, on which rows; per person each metric; the in-frame scores."""
 
+    protocol: Protocol
     card: PredictorCard
     file_digest: str
     rows: Dataset
@@ -114,27 +120,30 @@ def score_file(
     CheckFailed
         The submission has faults; all are listed.
     InputError
-        The file cannot be read; split, suite or protocol is unknown; nobody has two annotations (``human``).
+        The file cannot be read; split, suite or protocol is unknown; the protocol needs heatmaps and the file has none;
+        nobody has two annotations, or the protocol has no human row (``human``).
     """
-    if protocol not in PROTOCOLS:
-        raise InputError(f"Unknown protocol {protocol!r}. {suggestion(protocol, list(PROTOCOLS))}")
+    rules = find_protocol(protocol)
     if out.suffix != ".json":
         raise InputError(f"Expected a name that ends in .json for the record of a score, found {out.name}. Rename it.")
     started = time.perf_counter()
     human = str(file) == HUMAN
     if human:
-        scored = _score_human(data.select(split=split, suite=suite), advance)
+        scored = _score_human(rules, data.select(split=split, suite=suite), advance)
     else:
-        scored = _score_predictions(Path(file), data, split, suite, advance)
+        scored = _score_predictions(rules, Path(file), data, split, suite, advance)
     rows = scored.rows
-    samples = rows.annotations[["sample_id", "cluster_id", "suite", "condition"]].assign(**scored.metrics)
+    labels = breakdown_labels(rows)
+    samples = rows.annotations[["sample_id", "cluster_id", "suite", "condition"]].assign(
+        **{GROUP_PREFIX + by: names for by, names in labels.items()}, **scored.metrics
+    )
     ranking = ranking_suite(rows)
-    groups = list(_groups(rows, ranking))
+    groups = list(_groups(rows, ranking, labels))
     by_name = {name: [_group_scores(scored, g, resamples, seed) for g in groups if g.kind == name] for name in _KINDS}
     record = ScoreRecord(
         kind="human" if human else "predictions",
         protocol=protocol,
-        protocol_version=PROTOCOLS[protocol].VERSION,
+        protocol_version=rules.version,
         dataset=dataset_key(data),
         split=split,
         suite=suite,
@@ -176,19 +185,27 @@ def _slices(count: int) -> Iterator[slice]:
         yield slice(start, min(start + _CHUNK, count))
 
 
-def _score_predictions(path: Path, data: Dataset, split: str, suite: str | None, advance: Advance) -> Scored:
+def _score_predictions(
+    protocol: Protocol, path: Path, data: Dataset, split: str, suite: str | None, advance: Advance
+) -> Scored:
     submission = checked(path, data, split, suite)
     predictions, rows = submission.predictions, submission.data
+    if protocol.needs_heatmaps and predictions.heatmaps is None:
+        raise InputError(
+            f"Expected heatmaps in {path}, because the {protocol.name} protocol scores the arg-max of heatmaps, found points "
+            f"alone. Submit heatmaps, or score under the spherical protocol."
+        )
     truth, directions = rows.truth(), predictions.directions
+    sizes = rows.annotations[["height", "width"]].to_numpy(dtype=np.int64)
     parts = []
     for part in _slices(len(rows)):
         maps = None if predictions.heatmaps is None else predictions.heatmaps[part]
-        scores = spherical.evaluate(directions[part], truth.points[part], truth.weights[part], heatmaps=maps)
-        parts.append(scores.per_sample)
+        parts.append(protocol.score(People(directions[part], truth.points[part], truth.weights[part], maps, sizes[part])))
         advance(part.stop - part.start)
     in_frame = predictions.table.get("in_frame_score")
     card = predictions.header.predictor
     return Scored(
+        protocol,
         card,
         submission.file_digest,
         rows,
@@ -198,14 +215,19 @@ def _score_predictions(path: Path, data: Dataset, split: str, suite: str | None,
     )
 
 
-def _score_human(rows: Dataset, advance: Advance) -> Scored:
+def _score_human(protocol: Protocol, rows: Dataset, advance: Advance) -> Scored:
+    if protocol.human is None:
+        raise InputError(
+            f"The {protocol.name} protocol scores heatmaps, which annotators do not give, so it has no human row. Score "
+            "`human` under the spherical protocol."
+        )
     truth = rows.truth()
     parts = []
     for part in _slices(len(rows)):
-        parts.append(spherical.leave_one_out_human(truth.points[part], truth.weights[part]))
+        parts.append(protocol.human(truth.points[part], truth.weights[part]))
         advance(part.stop - part.start)
     metrics = _joined(parts)
-    several = int(np.count_nonzero(~np.isnan(metrics[PRIMARY])))
+    several = int(np.count_nonzero(~np.isnan(metrics[protocol.primary])))
     if not several:
         raise InputError(
             f"Expected people with two or more annotations in {rows.root}, to score each annotation against the others, found "
@@ -220,7 +242,7 @@ def _score_human(rows: Dataset, advance: Advance) -> Scored:
         f"Human row: {several} of {len(rows)} people have two or more annotations. The consensus is that of the others, so it "
         "rests on one annotation less than for predictors."
     )
-    return Scored(card, digest([HUMAN, rows.info.label_digest]), rows, metrics, None, [note])
+    return Scored(protocol, card, digest([HUMAN, rows.info.label_digest]), rows, metrics, None, [note])
 
 
 def _joined(parts: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
@@ -242,7 +264,7 @@ class _Group(NamedTuple):
     chosen: BoolArray
 
 
-def _groups(rows: Dataset, ranking: str) -> Iterator[_Group]:
+def _groups(rows: Dataset, ranking: str, labels: Mapping[str, breakdown.Labels]) -> Iterator[_Group]:
     """Every group that is reported: the ranking suite, suites, conditions, and breakdowns of the ranking suite."""
     table = rows.annotations
     in_suite = {suite: (table["suite"] == suite).to_numpy() for suite in rows.suites}
@@ -251,10 +273,10 @@ def _groups(rows: Dataset, ranking: str) -> Iterator[_Group]:
         yield _Group("suite", "suite", suite, suite, in_suite[suite])
     for suite, condition in sorted(rows.conditions, key=lambda pair: _recipe_order(rows, *pair)):
         yield _Group("condition", "condition", suite, condition, in_suite[suite] & (table["condition"] == condition).to_numpy())
-    for by, labels in breakdown_labels(rows).items():
+    for by, found in labels.items():
         order = BREAKDOWNS[by].order
-        for name in sorted(set(labels)) if order is None else order:
-            yield _Group("breakdown", by, ranking, name, in_suite[ranking] & (labels == name))
+        for name in sorted(set(found)) if order is None else order:
+            yield _Group("breakdown", by, ranking, name, in_suite[ranking] & (found == name))
 
 
 def _recipe_order(rows: Dataset, suite: str, condition: str) -> tuple[str, int, str]:
@@ -290,13 +312,8 @@ def _group_scores(scored: Scored, group: _Group, resamples: int, seed: int) -> G
     intervals = cluster_bootstrap(
         values, rows["cluster_id"].to_numpy(dtype=str), rng, confidence=CONFIDENCE, n_resamples=resamples
     )
-    metrics: dict[str, Estimate] = {}
-    for name, found in intervals.items():
-        metrics[name] = _estimate(found.estimate, found.low, found.high, found.n, found.clusters)
-        if name == PRIMARY:
-            value, low, high = np.radians(found[:3])
-            metrics[PRIMARY_RAD] = _estimate(value, low, high, found.n, found.clusters)
-    if scored.in_frame_score is not None and group.kind != "breakdown":
+    metrics = estimates(intervals)
+    if scored.in_frame_score is not None and "in_frame_ap" in scored.protocol.metrics and group.kind != "breakdown":
         inside = rows["in_frame"].to_numpy(dtype=bool)
         # where all targets are inside, or none, there is nothing to find and every order of scores gets the same number
         value = spherical.in_frame_ap(inside, scored.in_frame_score[group.chosen]) if len(set(inside)) == 2 else np.nan
@@ -304,6 +321,17 @@ def _group_scores(scored: Scored, group: _Group, resamples: int, seed: int) -> G
     return GroupScores(
         by=group.by, suite=group.suite, group=group.name, people=len(rows), clusters=_clusters(rows), metrics=metrics
     )
+
+
+def estimates(intervals: Mapping[str, Interval]) -> dict[str, Estimate]:
+    """Intervals of a group as a record has them: none over few people, and the primary metric in radians beside degrees."""
+    metrics: dict[str, Estimate] = {}
+    for name, found in intervals.items():
+        metrics[name] = _estimate(found.estimate, found.low, found.high, found.n, found.clusters)
+        if name == PRIMARY:
+            value, low, high = np.radians(found[:3])
+            metrics[PRIMARY_RAD] = _estimate(value, low, high, found.n, found.clusters)
+    return metrics
 
 
 def _estimate(value: float, low: float, high: float, people: int, clusters: int) -> Estimate:

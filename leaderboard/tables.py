@@ -3,51 +3,38 @@
 Conventions
 -----------
 A :class:`Cell` is one estimate of one predictor for one group, and it alone decides how its numbers are written, so that every
-output shows the same ones. Predictors are ranked by mean angular distance on the ranking suite, smaller first; equal numbers
-share a rank (1, 2, 2, 4). Annotators stand apart and have no rank, as has a predictor without a number. Clusters are those
-of the bootstrap: photos, clips or scenes.
+output shows the same ones. Predictors are ranked by the mean of the protocol's primary metric on the ranking suite, smaller
+first; equal numbers share a rank (1, 2, 2, 4). Annotators stand apart and have no rank, as has a predictor without a number.
+Clusters are those of the bootstrap: photos, clips or scenes. In every group the predictors are compared by the primary metric:
+the best is bold, and those not significantly worse carry :data:`FIRST_MARK` (:mod:`leaderboard.comparison`). Groups of few
+people or clusters carry :data:`FEW_MARK`.
 """
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
+from leaderboard.comparison import Aligned, FirstGroup, few, first_of, lined_up
+from leaderboard.notices import Notice
+from leaderboard.protocols import ALL_METRICS, LABELS, MetricTable, Protocol
+from leaderboard.published import Published, published
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
-from leaderboard.scoring import BREAKDOWNS, HUMAN, PRIMARY, PRIMARY_RAD
-from srgaze360.protocols.spherical import METRICS, Metric
+from leaderboard.scoring import BREAKDOWNS, MINIMUM_PEOPLE
+from leaderboard.seeds import GroupKey, Row, members
+from srgaze360.files import generator
 
 BLANK = "–"
 READS_MARK = "†"
+FIRST_MARK = "ᵃ"
+FEW_MARK = "‡"
 DECIMALS = {"deg": 2, "rad": 3, "fraction": 3, "standard deviations": 2, "nats": 2, "correlation": 3}
 UNIT_SIGNS = {"deg": "°", "rad": "rad", "standard deviations": "sd", "nats": "nats"}
 ARROWS = {"lower": "↓", "higher": "↑"}
-
-ALL_METRICS: dict[str, Metric] = {
-    **METRICS,
-    PRIMARY_RAD: Metric("rad", "lower", "mean over samples", "direction", "the primary metric in radians"),
-}
-LABELS = {
-    PRIMARY: "Angular distance",
-    PRIMARY_RAD: "Angular distance",
-    "angular_distance_mean_deg": "Mean over annotations",
-    "angular_distance_min_deg": "Nearest annotation",
-    **{name: f"Hit@{name[4:]}°" for name in METRICS if name.startswith("hit@")},
-    "auc": "AUC",
-    "nss": "NSS",
-    "kld": "KLD",
-    "cc": "CC",
-    "sim": "SIM",
-    "in_frame_ap": "In-frame AP",
-}
-HIT_METRICS = tuple(name for name in LABELS if name.startswith("hit@"))
-DISTANCE_METRICS = tuple(name for name in LABELS if ALL_METRICS[name].needs == "direction" and name not in HIT_METRICS)
-MAP_METRICS = tuple(name for name in LABELS if ALL_METRICS[name].needs != "direction")
 
 
 class Heading(NamedTuple):
@@ -62,12 +49,22 @@ class Heading(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """One estimate of one predictor for one group. ``best`` marks the best of those compared."""
+    """One estimate of one predictor for one group.
+
+    ``best`` marks the best number of those compared, as written. Of the comparison by per-person errors, ``leads`` marks the
+    best, ``first`` the members of the first group that are not bold, and ``p`` is the corrected p value of the difference from
+    the best. ``sd`` is the standard deviation over ``seeds`` training seeds, None for one.
+    """
 
     predictor: str
     metric: str
     group: GroupScores
     best: bool = False
+    leads: bool = False
+    first: bool = False
+    seeds: int = 1
+    sd: float | None = None
+    p: float | None = None
 
     @property
     def estimate(self) -> Estimate | None:
@@ -84,6 +81,11 @@ class Cell:
         return self.written(self.estimate.value if self.estimate else None)
 
     @property
+    def spread(self) -> str:
+        """The standard deviation over training seeds as written, empty if there is none."""
+        return self.written(self.sd) if self.value else ""
+
+    @property
     def interval(self) -> tuple[str, str] | None:
         """Ends of the interval as written, or None."""
         if self.estimate is None or self.estimate.low is None or self.estimate.high is None:
@@ -93,7 +95,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of a table. ``section`` groups consecutive lines under a heading; ``rank`` is empty where there is none."""
+    """A row of a table. ``section`` groups consecutive lines under a heading; ``rank`` is empty where there is none.
+
+    ``few`` says that a group is too small to lean on; ``seeds`` are the training seeds of a predictor.
+    """
 
     label: str
     cells: list[Cell]
@@ -103,6 +108,8 @@ class Line:
     section: str = ""
     human: bool = False
     reads: list[str] = field(default_factory=list)
+    few: bool = False
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -123,22 +130,57 @@ class Table:
         return (cell for line in self.lines for cell in line.cells)
 
 
+class Standing(NamedTuple):
+    """Who is first in a condition, or overall: the section it belongs to, its name, and the comparison."""
+
+    section: str
+    label: str
+    result: FirstGroup
+
+    @property
+    def few(self) -> bool:
+        """Whether it rests on too few people or clusters to lean on."""
+        return few(self.result.people, self.result.clusters)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Those that are not significantly worse than the best."""
+        return self.result.members[1:]
+
+
 @dataclass(frozen=True)
 class BoardTables:
-    """Everything a board shows: the records in the order of their ranks, their ranks, and the tables."""
+    """Everything a board shows: its rows in the order of their ranks, their ranks, and the tables.
 
-    records: list[ScoreRecord]
+    ``standings`` say who is first overall and in each condition (none with fewer than two predictors to compare); ``notices``
+    are the predictors without a number; ``published`` are numbers of others, which are no part of any table.
+    """
+
+    rows: list[Row]
     ranks: dict[str, str]
     tables: list[Table]
+    standings: list[Standing]
+    notices: list[Notice]
+    published: tuple[Published, ...]
+
+    @property
+    def records(self) -> list[ScoreRecord]:
+        """The record of each row."""
+        return [row.record for row in self.rows]
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol of the board."""
+        return self.rows[0].protocol
 
     @property
     def facts(self) -> dict[str, str]:
         """What all rows have in common, and how many they rest on."""
         first = self.records[0]
         overall = first.overall
-        known = overall.metrics[PRIMARY].people
+        known = overall.metrics[self.protocol.primary].people
         people = f"{overall.people} in {overall.clusters} clusters, {known} with a known target direction"
-        versions = sorted({record.protocol_version for record in self.records})
+        versions = sorted({part.protocol_version for row in self.rows for part in row.parts})
         return {
             "Dataset": f"{first.dataset.name} {first.dataset.version}",
             "Label digest": first.dataset.digest,
@@ -148,51 +190,52 @@ class BoardTables:
             "People": people,
         }
 
+    def behind(self, name: str) -> list[Standing]:
+        """Where a predictor is not in the first group: overall and by condition."""
+        return [standing for standing in self.standings if name not in standing.result.members]
 
-def board_tables(records: Sequence[ScoreRecord]) -> BoardTables:
-    """Rank records and arrange them in tables.
+
+def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTables:
+    """Rank rows and arrange them in tables.
 
     Parameters
     ----------
-    records
+    rows
         At least one, all of one dataset, split, protocol and ranking suite; the board sees to that when they are added.
+    notices
+        Predictors without a number.
     """
-    ordered = sorted(records, key=_order)
+    protocol = rows[0].protocol
+    ordered = sorted(rows, key=_order)
     ranks = _ranks(ordered)
-    suite = ordered[0].ranking_suite
-    tables = [
-        _predictor_table(
-            "ranking", "Ranking", f"Suite {suite}; ranked by mean angular distance.", ordered, ranks, DISTANCE_METRICS
-        ),
-        _predictor_table(
-            "hits", "Hits", f"Suite {suite}; share of people whose error is at most so large.", ordered, ranks, HIT_METRICS
-        ),
-        _predictor_table(
-            "maps",
-            "Heatmaps and in-frame scores",
-            f"Suite {suite}; blank where a predictor gives no heatmaps or scores.",
-            ordered,
-            ranks,
-            MAP_METRICS,
-        ),
+    first = ordered[0].record
+    firsts = _firsts(ordered)
+    error, unit = protocol.error, protocol.unit
+    tables = [_predictor_table(table, ordered, ranks, firsts) for table in protocol.tables]
+    tables += [
         _group_table(
             "conditions",
             "By condition",
-            "Mean angular distance in degrees. Conditions show the same photos, so rows can be compared within a column.",
+            f"Mean {error} in {unit}. Conditions show the same photos, so rows can be compared within a column.",
             "Condition",
             ordered,
-            [(scores, scores.suite, scores.group) for scores in ordered[0].conditions],
+            [(scores, scores.suite, scores.group) for scores in first.conditions],
+            firsts,
         ),
         _group_table(
             "breakdowns",
             "By person and target",
-            f"Mean angular distance in degrees, suite {suite}.",
+            f"Mean {error} in {unit}, suite {first.ranking_suite}.",
             "Group",
             ordered,
-            [(s, BREAKDOWNS[s.by].title if s.by in BREAKDOWNS else s.by, group_label(s.group)) for s in ordered[0].breakdowns],
+            [(s, BREAKDOWNS[s.by].title if s.by in BREAKDOWNS else s.by, group_label(s.group)) for s in first.breakdowns],
+            firsts,
         ),
     ]
-    return BoardTables(ordered, ranks, tables)
+    places = [(first.overall, "Overall", first.ranking_suite), *((s, s.suite, s.group) for s in first.conditions)]
+    standings = [Standing(section, label, firsts[s.key]) for s, section, label in places if s.key in firsts]
+    also = published(first.protocol, first.dataset.name, first.split)
+    return BoardTables(ordered, ranks, tables, standings, list(notices), also)
 
 
 def group_label(group: str) -> str:
@@ -200,48 +243,95 @@ def group_label(group: str) -> str:
     return re.sub(r"(?<=\d)-(?=\d)", "–", group).replace(" deg", "°")
 
 
-def _order(record: ScoreRecord) -> tuple[bool, bool, float, str]:
-    value = record.overall.metrics[PRIMARY].value
-    return record.kind == HUMAN, value is None, value if value is not None else 0.0, record.predictor.name
+def _order(row: Row) -> tuple[bool, bool, float, str]:
+    value = row.record.overall.metrics[row.protocol.primary].value
+    return row.human, value is None, value if value is not None else 0.0, row.name
 
 
-def _ranks(ordered: Sequence[ScoreRecord]) -> dict[str, str]:
-    """Competition ranks of records in ascending order; empty for annotators and where there is no number."""
+def _ranks(ordered: Sequence[Row]) -> dict[str, str]:
+    """Competition ranks of rows in ascending order; empty for annotators and where there is no number."""
     ranks: dict[str, str] = {}
     before: tuple[str, float] | None = None
-    for place, record in enumerate(ordered, start=1):
-        value = record.overall.metrics[PRIMARY].value
-        if record.kind == HUMAN or value is None:
-            ranks[record.predictor.name] = ""
+    for place, row in enumerate(ordered, start=1):
+        value = row.record.overall.metrics[row.protocol.primary].value
+        if row.human or value is None:
+            ranks[row.name] = ""
             continue
         rank = before[0] if before is not None and before[1] == value else str(place)
-        ranks[record.predictor.name], before = rank, (rank, value)
+        ranks[row.name], before = rank, (rank, value)
     return ranks
 
 
+def _firsts(ordered: Sequence[Row]) -> dict[GroupKey, FirstGroup]:
+    """Who is first in each group, by the primary metric; annotators and predictors without a number do not take part."""
+    primary = ordered[0].protocol.primary
+    compared = {
+        row.name: row.samples for row in ordered if not row.human and row.record.overall.metrics[primary].value is not None
+    }
+    if len(compared) < 2:
+        return {}
+    record = ordered[0].record
+    tables = lined_up(compared)
+    errors = np.column_stack([table[primary].to_numpy(dtype=np.float64) for table in tables])
+    clusters = tables[0]["cluster_id"].to_numpy(dtype=str)
+    found = {}
+    for group in [record.overall, *record.conditions, *record.breakdowns]:
+        chosen = members(tables[0], group.key, record.ranking_suite)
+        if np.count_nonzero(~np.isnan(errors[chosen]).any(axis=1)) < MINIMUM_PEOPLE:
+            continue
+        rng = generator(record.seed, "first group")
+        result = first_of(Aligned(tuple(compared), errors[chosen], clusters[chosen]), rng)
+        if result is not None:
+            found[group.key] = result
+    return found
+
+
+def _cell(row: Row, metric: str, scores: GroupScores, firsts: Mapping[GroupKey, FirstGroup], *, best: bool) -> Cell:
+    """The cell of a row for a group, with what is known of its seeds and of its comparison with the best."""
+    result = firsts.get(scores.key) if metric == row.protocol.primary else None
+    against = result.against.get(row.name) if result else None
+    return Cell(
+        predictor=row.name,
+        metric=metric,
+        group=scores,
+        best=best,
+        leads=result is not None and row.name == result.best,
+        first=result is not None and row.name in result.members and not best,
+        seeds=len(row.parts),
+        sd=row.spread.get(scores.key, {}).get(metric),
+        p=against.adjusted if against else None,
+    )
+
+
 def _predictor_table(
-    key: str, title: str, caption: str, records: Sequence[ScoreRecord], ranks: dict[str, str], metrics: Sequence[str]
+    table: MetricTable, rows: Sequence[Row], ranks: Mapping[str, str], firsts: Mapping[GroupKey, FirstGroup]
 ) -> Table:
     """A table with a line per predictor and a column per metric, over the ranking suite."""
-    compared = [record for record in records if record.kind != HUMAN]
-    best = {metric: _best([Cell(r.predictor.name, metric, r.overall) for r in compared]) for metric in metrics}
-    lines = [
-        Line(
-            label=record.predictor.name,
-            cells=[Cell(record.predictor.name, m, record.overall, record.predictor.name in best[m]) for m in metrics],
-            people=record.overall.metrics[PRIMARY].people,
-            clusters=record.overall.metrics[PRIMARY].clusters,
-            rank=ranks[record.predictor.name],
-            human=record.kind == HUMAN,
-            reads=record.predictor.reads,
+    best = {
+        metric: _best([Cell(row.name, metric, row.record.overall) for row in rows if not row.human]) for metric in table.metrics
+    }
+    lines = []
+    for row in rows:
+        overall = row.record.overall
+        counted = overall.metrics[row.protocol.primary]
+        lines.append(
+            Line(
+                label=row.name,
+                cells=[_cell(row, m, overall, firsts, best=row.name in best[m]) for m in table.metrics],
+                people=counted.people,
+                clusters=counted.clusters,
+                rank=ranks[row.name],
+                human=row.human,
+                reads=row.record.predictor.reads,
+                seeds=len(row.parts),
+            )
         )
-        for record in records
-    ]
     headings = [
         Heading(LABELS[m], UNIT_SIGNS.get(ALL_METRICS[m].unit, ""), ARROWS[ALL_METRICS[m].better], ALL_METRICS[m].description)
-        for m in metrics
+        for m in table.metrics
     ]
-    return Table(key, title, caption, "Predictor", headings, lines, ranked=True)
+    caption = f"Suite {rows[0].record.ranking_suite}; {table.caption}"
+    return Table(table.key, table.title, caption, "Predictor", headings, lines, ranked=True)
 
 
 def _group_table(
@@ -249,24 +339,24 @@ def _group_table(
     title: str,
     caption: str,
     stub: str,
-    records: Sequence[ScoreRecord],
+    rows: Sequence[Row],
     groups: Sequence[tuple[GroupScores, str, str]],
+    firsts: Mapping[GroupKey, FirstGroup],
 ) -> Table:
-    """A table of mean angular distances with a line per group (scores, section, label) and a column per predictor."""
-    scored = {r.predictor.name: {(s.by, s.suite, s.group): s for s in [*r.conditions, *r.breakdowns]} for r in records}
-    humans = {record.predictor.name for record in records if record.kind == HUMAN}
+    """A table of mean errors with a line per group (scores, section, label) and a column per predictor."""
+    primary = rows[0].protocol.primary
+    scored = {row.name: {scores.key: scores for scores in row.record.groups} for row in rows}
     lines = []
     for scores, section, label in groups:
         # a record of an older scorer may lack the group: its cell stays blank
         blank = scores.model_copy(update={"metrics": {}})
-        cells = [
-            Cell(name, PRIMARY, found.get((scores.by, scores.suite, scores.group), blank)) for name, found in scored.items()
-        ]
-        best = _best([cell for cell in cells if cell.predictor not in humans])
-        cells = [replace(cell, best=cell.predictor in best) for cell in cells]
-        counted = scores.metrics[PRIMARY]
-        lines.append(Line(label, cells, counted.people, counted.clusters, section=section))
-    headings = [Heading(record.predictor.name, human=record.kind == HUMAN) for record in records]
+        found = {row.name: scored[row.name].get(scores.key, blank) for row in rows}
+        best = _best([Cell(row.name, primary, found[row.name]) for row in rows if not row.human])
+        cells = [_cell(row, primary, found[row.name], firsts, best=row.name in best) for row in rows]
+        counted = scores.metrics[primary]
+        small = few(counted.people, counted.clusters)
+        lines.append(Line(label, cells, counted.people, counted.clusters, section=section, few=small))
+    headings = [Heading(row.name, human=row.human) for row in rows]
     return Table(key, title, caption, stub, headings, lines)
 
 
@@ -278,76 +368,3 @@ def _best(cells: Sequence[Cell]) -> set[str]:
     pick = min if ALL_METRICS[written[0].metric].better == "lower" else max
     target = pick(float(cell.value) for cell in written)
     return {cell.predictor for cell in written if float(cell.value) == target}
-
-
-# --- Markdown and CSV -------------------------------------------------------------------------------------------------
-
-
-def markdown(board: BoardTables) -> str:
-    """The board as Markdown, with tables in the syntax of GitHub."""
-    lines = ["# SRGaze360 leaderboard", ""]
-    lines += [f"- **{name}:** {_plain(value)}" for name, value in board.facts.items()]
-    lines += ["", "Numbers are means with 95 % intervals in brackets; the best of each comparison is bold."]
-    for table in board.tables:
-        lines += ["", f"## {table.title}", "", table.caption, "", *_markdown_table(table)]
-    reading = [record.predictor for record in board.records if record.predictor.reads]
-    if reading:
-        lines += ["", f"{READS_MARK} reads more of the annotations than the panorama and the head:", ""]
-        lines += [f"- {_plain(card.name)}: {_plain(', '.join(card.reads))}" for card in reading]
-    lines += ["", "## Metrics", ""]
-    lines += [
-        f"- **{LABELS[name]}** ({metric.unit}, {metric.better} is better): {metric.description}."
-        for name, metric in ALL_METRICS.items()
-        if name != PRIMARY_RAD
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _markdown_table(table: Table) -> list[str]:
-    heads = [_plain(h.title) + (f" [{h.unit}]" if h.unit else "") + (f" {h.arrow}" if h.arrow else "") for h in table.headings]
-    first = ["Rank", table.stub] if table.ranked else [table.stub]
-    rows = []
-    section = ""
-    for line in table.lines:
-        if line.section != section:
-            section = line.section
-            rows.append([f"**{_plain(section)}**", *[""] * (len(heads) + 2)])
-        label = _plain(line.label) + (f" {READS_MARK}" if line.reads else "")
-        label = f"*{label}*" if line.human else label
-        stub = [line.rank or BLANK, label] if table.ranked else [label]
-        rows.append([*stub, *map(_markdown_cell, line.cells), str(line.people), str(line.clusters)])
-    align = ["---:"] * table.ranked + ["---"] + ["---:"] * (len(heads) + 2)
-    return ["| " + " | ".join(row) + " |" for row in [[*first, *heads, "People", "Clusters"], align, *rows]]
-
-
-def _markdown_cell(cell: Cell) -> str:
-    if not cell.value:
-        return BLANK
-    value = f"**{cell.value}**" if cell.best else cell.value
-    return f"{value} [{cell.interval[0]}, {cell.interval[1]}]" if cell.interval else value
-
-
-def _plain(text: str) -> str:
-    """Text of a submitter's as Markdown that shows it as it is, on one line."""
-    return re.sub(r"([\\`*_{}\[\]|!#~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
-
-
-CSV_COLUMNS = (
-    "table", "predictor", "rank", "suite", "by", "group", "metric", "value", "low", "high", "people", "clusters", "reads",
-)  # fmt: skip
-
-
-def to_csv(board: BoardTables) -> str:
-    """Every cell of the board as a row of CSV: tidy, for programs and spreadsheets."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    reads = {record.predictor.name: " ".join(record.predictor.reads) for record in board.records}
-    for table in board.tables:
-        for cell in table.cells:
-            low, high = cell.interval or ("", "")
-            n = (cell.estimate.people, cell.estimate.clusters) if cell.estimate else (0, 0)
-            name, group = cell.predictor, cell.group
-            place = (table.key, name, board.ranks[name], group.suite, group.by, group.group)
-            writer.writerow([*place, cell.metric, cell.value, low, high, *n, reads[name]])
-    return stream.getvalue()

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,21 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from boards import Page, predictions
 from fakes import fake_dataset
 from typer.testing import CliRunner
 
 from leaderboard.board import add_record, build_board, record_paths
 from leaderboard.records import ScoreRecord, read_record, read_samples, samples_path, write_record
 from leaderboard.scoring import PRIMARY, score_file
-from leaderboard.tables import board_tables, group_label, markdown, to_csv
-from srgaze360 import sphere
-from srgaze360.dataset import Dataset
+from leaderboard.seeds import Row, rows_of
+from leaderboard.tables import board_tables, group_label
+from leaderboard.text import markdown, to_csv
 from srgaze360.errors import CheckFailed, InputError
-from srgaze360.predictions import PredictionHeader, Predictions, PredictorCard, write_predictions
-from srgaze360.predictors import dataset_key
+from srgaze360.predictions import PredictorCard
 
 HOSTILE = '<script>alert("x")</script> | $\\frac{1}$ **bold** ' + "é" * 20
 SPREADS = {"good": 0.05, "middling": 0.5, HOSTILE: 1.5}
-
-
-def _predictions(path: Path, data: Dataset, spread: float, card: PredictorCard, *, heatmaps: bool) -> Path:
-    rows = data.select(split="test")
-    known = np.where(np.isnan(rows.gazes), rows.heads, rows.gazes)
-    directions = sphere.exp_map(known, np.random.default_rng(8).normal(size=(len(rows), 2)) * spread)
-    lon, lat = sphere.lonlat_from_direction(directions)
-    table = pd.DataFrame(
-        {"sample_id": rows.annotations["sample_id"], "gaze_lon_deg": np.degrees(lon), "gaze_lat_deg": np.degrees(lat)}
-    )
-    cosine = np.einsum("nc,hwc->nhw", directions, sphere.cell_directions(16, 8))
-    header = PredictionHeader(dataset=dataset_key(data), split="test", predictor=card, heatmap_shape=(8, 16))
-    write_predictions(path, Predictions(header, table, np.exp(8.0 * (cosine - 1.0)).astype(np.float16) if heatmaps else None))
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = fake_dataset(folder / "data")
     for index, (name, spread) in enumerate(SPREADS.items()):
         card = PredictorCard(name=name, summary=f"{name} summary", reads=["camera"] if name == HOSTILE else [])
-        file = _predictions(folder / f"{index}.parquet", data, spread, card, heatmaps=name != "good")
+        file = predictions(folder / f"{index}.parquet", data, spread, card, heatmaps=name != "good")
         score_file(file, data, "test", folder / f"{index}.json", resamples=200)
     score_file("human", data, "test", folder / "human.json", resamples=200)
     return folder
@@ -185,8 +170,12 @@ def test_a_record_put_there_by_hand_is_found_when_building(results: Path, board:
 # --- ranking ----------------------------------------------------------------------------------------------------------
 
 
-def _records(results: Path) -> list[ScoreRecord]:
-    return [read_record(results / f"{name}.json") for name in ("2", "human", "1", "0")]
+def _result(path: Path) -> tuple[ScoreRecord, pd.DataFrame]:
+    return (record := read_record(path)), read_samples(samples_path(path), record)
+
+
+def _rows(results: Path) -> list[Row]:
+    return rows_of([_result(results / f"{name}.json") for name in ("2", "human", "1", "0")])
 
 
 def _with_primary(record: ScoreRecord, name: str, value: float | None) -> ScoreRecord:
@@ -197,7 +186,7 @@ def _with_primary(record: ScoreRecord, name: str, value: float | None) -> ScoreR
 
 
 def test_ranks_go_by_angular_distance_and_the_human_row_has_none(results: Path) -> None:
-    tables = board_tables(_records(results))
+    tables = board_tables(_rows(results))
     ranking = tables.tables[0]
     assert [(line.rank, line.label) for line in ranking.lines] == [
         ("1", "good"), ("2", "middling"), ("3", HOSTILE), ("", "human"),
@@ -211,60 +200,15 @@ def test_ranks_go_by_angular_distance_and_the_human_row_has_none(results: Path) 
 
 
 def test_equal_numbers_share_a_rank_and_no_number_has_none(results: Path) -> None:
-    record = read_record(results / "1.json")
+    record, samples = _result(results / "1.json")
     values = {"a": 20.0, "b": 10.0, "c": 10.0, "d": None, "e": 30.0}
-    tables = board_tables([_with_primary(record, name, value) for name, value in values.items()])
+    tables = board_tables(rows_of([(_with_primary(record, name, value), samples) for name, value in values.items()]))
     assert tables.ranks == {"b": "1", "c": "1", "a": "3", "e": "4", "d": ""}
     assert [line.label for line in tables.tables[0].lines] == ["b", "c", "a", "e", "d"]
     assert {cell.predictor for cell in tables.tables[0].cells if cell.metric == PRIMARY and cell.best} == {"b", "c"}
 
 
 # --- the outputs ------------------------------------------------------------------------------------------------------
-
-
-class _Page(HTMLParser):
-    """Text of every table by section id, rows of cell texts; all elements that were opened; well-formedness."""
-
-    VOID = frozenset({"meta", "br", "hr", "img", "link", "input"})
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tables: dict[str, list[list[str]]] = {}
-        self.opened: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self._stack: list[str] = []
-        self._section = ""
-        self.feed(html)
-        self.close()
-        assert self._stack == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.opened.append(tag)
-        self.attributes += attrs
-        if tag not in self.VOID:
-            self._stack.append(tag)
-        if tag == "section":
-            self._section = dict(attrs)["id"] or ""
-        elif tag == "tr":
-            self.tables.setdefault(self._section, []).append([])
-        elif tag in ("td", "th"):
-            self.tables[self._section][-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.opened.append(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._stack.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" in self._stack:
-            return
-        self.text += data
-        if "td" in self._stack or "th" in self._stack:
-            row = self.tables[self._section][-1]
-            row[-1] = (row[-1] + " " + data.strip()).strip()
 
 
 @pytest.fixture(scope="session")
@@ -279,10 +223,10 @@ def pages(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_markdown_csv_and_page_show_the_same_numbers(results: Path, pages: Path) -> None:
-    tables = board_tables(_records(results))
+    tables = board_tables(_rows(results))
     assert (pages / "board.md").read_text() == markdown(tables)
     assert (pages / "board.csv").read_text() == to_csv(tables)
-    page = _Page((pages / "index.html").read_text())
+    page = Page((pages / "index.html").read_text())
     rows = list(csv.DictReader(io.StringIO((pages / "board.csv").read_text())))
     in_markdown = (pages / "board.md").read_text()
     seen = 0
@@ -318,8 +262,8 @@ def test_markdown_csv_and_page_show_the_same_numbers(results: Path, pages: Path)
 
 
 def test_page_has_every_row_and_says_what_it_rests_on(results: Path, pages: Path) -> None:
-    page = _Page((pages / "index.html").read_text())
-    tables = board_tables(_records(results))
+    page = Page((pages / "index.html").read_text())
+    tables = board_tables(_rows(results))
     for table in tables.tables:
         text = " ".join(cell for row in page.tables[table.key] for cell in row)
         for line in table.lines:
@@ -335,7 +279,7 @@ def test_page_has_every_row_and_says_what_it_rests_on(results: Path, pages: Path
 
 def test_page_escapes_names_and_fetches_nothing(pages: Path) -> None:
     html = (pages / "index.html").read_text()
-    page = _Page(html)
+    page = Page(html)
     assert "script" not in page.opened
     assert HOSTILE in page.text
     assert HOSTILE not in html
@@ -382,13 +326,13 @@ def test_a_board_of_one_predictor_and_one_suite(tmp_path: Path) -> None:
     data = fake_dataset(tmp_path / "data", people=12)
     data = replace(data, annotations=data.annotations[data.annotations["suite"] == "latitude"].reset_index(drop=True))
     card = PredictorCard(name="_only")
-    file = _predictions(tmp_path / "p.parquet", data, 0.1, card, heatmaps=False)
+    file = predictions(tmp_path / "p.parquet", data, 0.1, card, heatmaps=False)
     score_file(file, data, "test", tmp_path / "r.json", resamples=100)
     add_record(tmp_path / "r.json", tmp_path / "board")
     built = build_board(tmp_path / "board", tmp_path / "out")
     assert built.tables.facts["Ranking suite"] == "latitude"
     # 16 people: conditions of 8 each show how many they are and no number
-    page = _Page((tmp_path / "out" / "index.html").read_text())
+    page = Page((tmp_path / "out" / "index.html").read_text())
     assert ["lat+0", "–", "8", "6"] in page.tables["conditions"]
     assert built.tables.ranks == {"_only": "1"}
     assert not any(cell.best for table in built.tables.tables for cell in table.cells)
@@ -423,3 +367,50 @@ def test_commands_add_and_build(results: Path, tmp_path: Path) -> None:
     )
     assert isinstance(refused.exception, CheckFailed)
     assert refused.exception.exit_code == 1
+
+
+def test_first_groups_are_marked_and_small_groups_too(results: Path) -> None:
+    """A twin of the best that differs in no one's favour is in the first group wherever it is not the best itself."""
+    record, samples = _result(results / "0.json")
+    noise = np.random.default_rng(0).normal(size=len(samples)) * 0.5 + 0.1
+    other = samples.assign(**{PRIMARY: samples[PRIMARY] + noise})
+    card = record.predictor.model_copy(update={"name": "twin"})
+    value = record.overall.metrics[PRIMARY].value
+    twin = _with_primary(record, "twin", value + 0.2).model_copy(update={"predictor": card})
+    tables = board_tables(
+        rows_of([(record, samples), (twin, other), *map(_result, [results / "2.json", results / "human.json"])])
+    )
+    first = tables.tables[0].lines
+    assert [line.label for line in first] == ["good", "twin", HOSTILE, "human"]
+    assert [(line.cells[0].best, line.cells[0].leads, line.cells[0].first) for line in first] == [
+        (True, True, False), (False, False, True), (False, False, False), (False, False, False),
+    ]  # fmt: skip
+    assert first[2].cells[0].p < 0.05 < first[1].cells[0].p
+    assert first[3].cells[0].p is None
+    assert not any(cell.first for line in first for cell in line.cells[1:])  # the primary metric alone is compared
+    text = markdown(tables)
+    assert f"| 2 | twin | {first[1].cells[0].value}ᵃ [" in text
+    assert "| Overall | mixed ‡ | good | twin | 40 | 30 |" in text
+    assert [(one.section, one.label) for one in tables.standings] == [
+        ("Overall", "mixed"), ("latitude", "lat+0"), ("latitude", "lat+60"), ("mixed", "mixed"),
+    ]  # fmt: skip
+    assert all(one.few for one in tables.standings)
+    assert [one.label for one in tables.behind(HOSTILE)] == [one.label for one in tables.standings]
+    assert not tables.behind("good")
+    rows = list(csv.DictReader(io.StringIO(to_csv(tables))))
+    words = {r["predictor"]: r["first_group"] for r in rows if r["table"] == "ranking" and r["metric"] == PRIMARY}
+    assert words == {"good": "best", "twin": "yes", HOSTILE: "no", "human": ""}
+
+
+def test_page_says_who_is_first_in_each_condition(pages: Path) -> None:
+    page = Page((pages / "index.html").read_text())
+    rows = [row for row in page.tables["first"] if len(row) == 5]
+    assert rows[1:] == [
+        ["mixed", "good", "–", "40", "30"],
+        ["lat+0", "good", "–", "40", "30"],
+        ["lat+60", "good", "–", "40", "30"],
+        ["mixed", "good", "–", "40", "30"],
+    ]
+    # everything is small here: 4 rows of this table, 3 conditions, and every group of people and targets
+    groups = sum(row[-1].isdigit() for row in page.tables["breakdowns"])
+    assert page.attributes.count(("class", "few")) == 4 + 3 + groups

@@ -55,6 +55,12 @@ def guesses(data: Dataset, spread: float = 0.6) -> Any:
     return sphere.exp_map(known, np.random.default_rng(5).normal(size=(len(rows), 2)) * spread)
 
 
+def with_target_kinds(data: Dataset) -> Dataset:
+    """The dataset with a column that only procedural sources have."""
+    kinds = np.resize(["object", "object", "person", "surface"], len(data))
+    return replace(data, annotations=data.annotations.assign(target_kind=kinds))
+
+
 def maps_of(directions: Any) -> Any:
     """Small heatmaps around directions."""
     cosine = np.einsum("nc,hwc->nhw", directions, sphere.cell_directions(16, 8))
@@ -149,7 +155,7 @@ def _in_view(row: Mapping[str, Any], target: Vector) -> bool:
 
 
 def test_groups_equal_a_slow_loop(tmp_path: Path) -> None:
-    data = fake_dataset(tmp_path / "data", people=150, seed=2)
+    data = with_target_kinds(fake_dataset(tmp_path / "data", people=150, seed=2))
     directions = guesses(data)
     record = score_file(submit(tmp_path / "p.parquet", data, directions), data, "test", tmp_path / "r.json", resamples=100)
 
@@ -173,6 +179,7 @@ def test_groups_equal_a_slow_loop(tmp_path: Path) -> None:
             "head_target_arc": _between(_angle(head, target), breakdown.ARC_BANDS),
             "head_view": breakdown.INSIDE_VIEW if _in_view(row, target) else breakdown.OUTSIDE_VIEW,
             "face": row["face"],
+            "target_kind": row["target_kind"],
         }
         for by, name in labels.items():
             errors[by, "mixed", name].append(entry)
@@ -332,7 +339,7 @@ def test_conditions_come_in_the_order_of_the_recipe(fake: Dataset, tmp_path: Pat
 
 
 def test_a_column_of_the_source_is_a_breakdown_where_it_is_there(fake: Dataset) -> None:
-    rows = fake.select(split="test")
+    rows = with_target_kinds(fake).select(split="test")
     assert list(breakdown_labels(rows)) == list(BREAKDOWNS)
     without = replace(rows, annotations=rows.annotations.drop(columns="face"))
     assert list(breakdown_labels(without)) == [by for by in BREAKDOWNS if by != "face"]

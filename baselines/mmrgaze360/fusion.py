@@ -1,0 +1,51 @@
+"""Fusion: scene, 360-FoV and the patches' evidence become the final heatmap.
+
+Conventions
+-----------
+Scene features (P, C, h, 2h) are computed once per panorama and shared by its people; all that is done per person is light.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from baselines.mmrgaze360.reborn import Reinject
+from baselines.nets.blocks import ConvBlock
+
+
+class Fusion(nn.Module):
+    """Heatmap logits (B, h, 2h) from scene features, the maps of a person, and the head's vector.
+
+    The person's maps are lifted to C channels, scaled and shifted by the head's vector (FiLM: Perez et al., AAAI 2018), and
+    added to the scene's: what of the scene counts depends on who looks, in channels and in space. Perceptrons cell by cell and
+    one convolution over neighbours follow.
+
+    Parameters
+    ----------
+    channels
+        Of scene features.
+    maps
+        Channels of the person's maps.
+    features
+        Length of the head's vector.
+    reinject
+        Whether earlier features re-enter later blocks.
+    """
+
+    def __init__(self, channels: int, maps: int, features: int, *, reinject: bool) -> None:
+        super().__init__()
+        self.lift = nn.Conv2d(maps, channels, 1)
+        self.film = nn.Linear(features, 2 * channels)
+        self.scene = nn.Conv2d(channels, channels, 1)
+        self.cells = nn.Sequential(
+            nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.ReLU()
+        )
+        self.body = Reinject([ConvBlock(channels, channels), ConvBlock(channels, channels, 1)], channels, on=reinject)
+        self.out = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, scene: Tensor, owner: Tensor, maps: Tensor, features: Tensor) -> Tensor:
+        """Logits (B, h, 2h) from scene (P, C, h, 2h), maps (B, M, h, 2h) and head vectors (B, F)."""
+        gain, shift = self.film(features)[..., None, None].chunk(2, dim=1)
+        x = self.lift(maps) * (1.0 + gain) + shift + self.scene(scene)[owner]
+        x = self.cells(x)
+        return self.out(x + self.body(x))[:, 0]

@@ -1,0 +1,161 @@
+"""MMRGaze360: the network, its options and sizes.
+
+A reconstruction from the abstract of Dai, Li and Du (IET Image Processing 2025): no code, table or figure of that paper is
+public, and no number here is that paper's. What the abstract fixes and what was chosen here is listed part by part in
+``docs/models/mmrgaze360.md``; what it leaves open can be switched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from baselines.data.batch import Batch, Output
+from baselines.mmrgaze360.fov import COORDINATES, field_of_view
+from baselines.mmrgaze360.fusion import Fusion
+from baselines.mmrgaze360.patches import PatchModule, degrees
+from baselines.mmrgaze360.reborn import Recycler
+from baselines.mmrgaze360.sightline import GazeGenerator
+from baselines.nets.blocks import PanoramaDecoder, PanoramaEncoder, standardised
+from baselines.neural import GazeModel, NeuralPredictor, Options
+from baselines.training.settings import Settings
+
+
+class MMROptions(Options):
+    """What can be set about MMRGaze360; each of the abstract's parts can be switched off."""
+
+    head_width: int = Field(16, ge=4, le=256, multiple_of=4, description="channels of the head encoder at stride 2")
+    features: int = Field(128, ge=16, le=2048, multiple_of=16, description="length of the head's vector")
+    scene_height: int = Field(128, ge=32, le=1024, multiple_of=32, description="rows of the panorama the scene is read at")
+    stride: Literal[2, 4, 8] = Field(4, description="rows of that panorama per row of the heatmap")
+    fov: bool = Field(True, description="the 360-FoV: cone fields around the sight line")
+    sharpness: tuple[float, ...] = Field((1.0, 3.0, 10.0, 30.0, 100.0), description="exponents of the cone fields")
+    points: int = Field(5, ge=0, le=8, description="points K on the 360-Gaze that patches are centred on; 0 for no patches")
+    reaches_deg: tuple[float, ...] = Field((10.0, 25.0), description="half the angle a patch shows across, one per scale")
+    patch_size: int = Field(16, ge=8, le=128, multiple_of=4, description="cells along a side of a patch")
+    evidence: int = Field(16, ge=2, le=256, description="channels of what patches lay onto the sphere")
+    tasks: bool = Field(True, description="the patches' tasks: holds the target, where in it, refined direction")
+    attention: bool = Field(True, description="attention maps, one per scale; without, all patches count alike")
+    reborn: Literal["reinject", "recycle", "off"] = Field("reinject", description="reading of the reborn mechanism")
+    recycle_every: int = Field(200, ge=1, description="steps between two recyclings")
+
+
+class MMRGaze360Network(GazeModel):
+    """360-Gaze and 360-FoV generators, multi-task multi-scale patches, and their fusion with the scene."""
+
+    equivariant = True
+
+    def __init__(self, options: MMROptions, settings: Settings) -> None:
+        super().__init__()
+        self.options = options
+        reinject = options.reborn == "reinject"
+        width, features = options.width, options.features
+        self.height = options.scene_height // options.stride
+        self.gaze = GazeGenerator(options.head_width, features, max(1, options.points), reinject=reinject)
+        self.encoder = PanoramaEncoder(width, 4)
+        self.decoder = PanoramaDecoder(self.encoder.channels, 2 * width, stride=options.stride)
+        sharpness = len(options.sharpness) if options.fov else 0
+        maps = sharpness + COORDINATES
+        self.patches = None
+        if options.points:
+            self.patches = PatchModule(
+                width,
+                features,
+                degrees(*options.reaches_deg),
+                options.patch_size,
+                options.evidence,
+                tasks=options.tasks,
+                attention=options.attention,
+                reinject=reinject,
+            )
+            maps += options.evidence
+        self.fusion = Fusion(2 * width, maps, features, reinject=reinject)
+        self.in_frame = nn.Linear(features, 1) if settings.loss.in_frame else None
+        self.recycler = Recycler(self) if options.reborn == "recycle" else None
+
+    def forward(self, batch: Batch) -> Output:
+        """Say where the people of a batch look."""
+        line = self.gaze(batch)
+        scene = self.decoder(self.encoder(standardised(_shrunk(batch.panoramas, self.options.scene_height))))
+        sharpness = self.options.sharpness if self.options.fov else ()
+        maps = [field_of_view(batch, line, sharpness, self.height)]
+        found = None
+        if self.patches is not None:
+            found = self.patches(batch, line, self.height)
+            maps.append(found.maps)
+        heatmap = self.fusion(scene, batch.owner, torch.cat(maps, dim=1), line.features)
+        in_frame = None if self.in_frame is None else self.in_frame(line.features)[:, 0]
+        return Output(heatmap, line.direction, in_frame, patches=None if found is None else found.patches)
+
+    def after_step(self, optimiser: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
+        """Between two steps of training: dormant units are reborn, if that is the reading."""
+        if self.recycler is not None and step % self.options.recycle_every == 0:
+            self.recycler.recycle(optimiser, generator)
+
+
+def _shrunk(panoramas: Tensor, height: int) -> Tensor:
+    """Panoramas (P, 3, H, 2H) averaged to ``height`` rows, or as they are where they have no more."""
+    factor = panoramas.shape[-2] // height
+    return nn.functional.avg_pool2d(panoramas, factor) if factor > 1 else panoramas
+
+
+class MMRGaze360(NeuralPredictor):
+    """MMRGaze360, reconstructed: points along the sight line, patches around them, a field of view, fused on the sphere.
+
+    *360-Gaze*: a direction from the head crop and the head's latitude; the great-circle arc it projects to; K points on the arc
+    at learnt places. *360-FoV*: cone fields max(0, cos)^gamma around the direction, for several gamma, on the whole sphere.
+    *Multi-task multi-scale module*: K x S gnomonic patches around the points, one encoder, attention maps, and per patch three
+    tasks: does it hold the target, where, and the refined direction; laid back onto the sphere. *Fusion* with features of
+    the whole scene gives the heatmap. *Reborn* blocks re-inject earlier features (or recycle dormant units, or neither).
+
+    Source: Dai, Li and Du, IET Image Processing 2025, doi 10.1049/ipr2.70078: the abstract alone. This is a reconstruction; its
+    scores are not the paper's.
+    """
+
+    name = "mmrgaze360"
+    summary = (
+        "Patches at several scales along the sight line, a field of view and the scene, fused on the sphere (reconstruction)."
+    )
+    source = "reconstructed from the abstract of Dai, Li and Du, IET Image Processing 2025"
+    inputs = ("panorama", "head crop", "head direction", "head radius")
+    options = MMROptions
+    changes = ("made for the sphere: docs/models/mmrgaze360.md lists what the abstract fixes and what was chosen",)
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"data": {"height": 256}},
+        "base": {
+            "model": {
+                "width": 32,
+                "head_width": 32,
+                "features": 256,
+                "scene_height": 256,
+                "points": 6,
+                "reaches_deg": (6.0, 15.0, 35.0),
+                "patch_size": 32,
+                "evidence": 32,
+            },
+            "data": {"height": 512, "crop": 128},
+        },
+        "large": {
+            "model": {
+                "width": 64,
+                "head_width": 64,
+                "features": 512,
+                "scene_height": 512,
+                "stride": 8,
+                "points": 8,
+                "reaches_deg": (6.0, 15.0, 35.0),
+                "patch_size": 48,
+                "evidence": 64,
+            },
+            "data": {"height": 1024, "crop": 224},
+        },
+    }
+
+    @classmethod
+    def network(cls, options: MMROptions, settings: Settings) -> MMRGaze360Network:
+        """Make the network with fresh weights."""
+        return MMRGaze360Network(options, settings)

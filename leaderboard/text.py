@@ -1,0 +1,163 @@
+"""The board as Markdown and as CSV.
+
+Conventions
+-----------
+Numbers come written from :mod:`leaderboard.tables`. What a submitter says is escaped, so that Markdown shows it as it is. CSV
+is tidy: a row per cell, and one per notice. Published numbers are a section of their own in Markdown and never in the CSV,
+whose column of values holds ours alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+from leaderboard import published
+from leaderboard.comparison import ALPHA, FEW_CLUSTERS, FEW_PEOPLE, few
+from leaderboard.notices import Notice
+from leaderboard.protocols import LABELS, PRIMARY_RAD
+from leaderboard.tables import BLANK, FEW_MARK, FIRST_MARK, READS_MARK, BoardTables, Cell, Standing, Table
+
+FIRST_TITLE = "First in each condition"
+FIRST_CAPTION = (
+    "The best by mean error, and those not significantly worse: a paired bootstrap over clusters on the same people, with "
+    "Holm's correction over the predictors compared, at 5 %."
+)
+FIRST_HEADINGS = ("Suite", "Condition", "Best", "Not significantly worse", "People", "Clusters")
+
+
+def markdown(board: BoardTables) -> str:
+    """The board as Markdown, with tables in the syntax of GitHub."""
+    lines = ["# SRGaze360 leaderboard", ""]
+    lines += [f"- **{name}:** {_plain(value)}" for name, value in board.facts.items()]
+    lines += ["", reading_note()]
+    for table in board.tables:
+        lines += ["", f"## {table.title}", "", table.caption, "", *_markdown_table(table, board.notices)]
+        if table.key == "conditions" and board.standings:
+            lines += ["", f"## {FIRST_TITLE}", "", FIRST_CAPTION, "", *_markdown_standings(board.standings)]
+    if board.published:
+        lines += ["", f"## {published.TITLE}", "", published.CAPTION, "", *_grid(published.HEADINGS, board.published, 1)]
+    reading = [record.predictor for record in board.records if record.predictor.reads]
+    if reading:
+        lines += ["", f"{READS_MARK} reads more of the annotations than the panorama and the head:", ""]
+        lines += [f"- {_plain(card.name)}: {_plain(', '.join(card.reads))}" for card in reading]
+    lines += ["", "## Metrics", ""]
+    lines += [
+        f"- **{LABELS[name]}** ({metric.unit}, {metric.better} is better): {metric.description}."
+        for name, metric in board.protocol.metrics.items()
+        if name != PRIMARY_RAD
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def reading_note() -> str:
+    """How to read the marks, in one paragraph of Markdown."""
+    return (
+        "Numbers are means with 95 % intervals in brackets; the best of each comparison is bold. A number after ± is the "
+        "standard deviation over training seeds, where a predictor was trained several times; the interval is that of the mean "
+        f"over these seeds. {FIRST_MARK} marks what is not significantly worse than the best of its comparison. {FEW_MARK} "
+        f"marks groups of fewer than {FEW_PEOPLE} people or {FEW_CLUSTERS} clusters, where hardly anything can be told apart."
+    )
+
+
+def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int) -> list[str]:
+    """Lines of a Markdown table of plain texts; two columns from ``numbers_from`` on are aligned to the right."""
+    align = ["---:" if numbers_from <= place < numbers_from + 2 else "---" for place in range(len(headings))]
+    lines = [[_plain(text) for text in headings], align, *([_plain(text) or BLANK for text in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _markdown_standings(standings: Sequence[Standing]) -> list[str]:
+    rows = [
+        (
+            one.section,
+            one.label + (f" {FEW_MARK}" if one.few else ""),
+            one.result.best,
+            ", ".join(one.others),
+            str(one.result.people),
+            str(one.result.clusters),
+        )
+        for one in standings
+    ]
+    return _grid(FIRST_HEADINGS, rows, 4)
+
+
+def _markdown_table(table: Table, notices: Sequence[Notice]) -> list[str]:
+    heads = [_plain(h.title) + (f" [{h.unit}]" if h.unit else "") + (f" {h.arrow}" if h.arrow else "") for h in table.headings]
+    first = ["Rank", table.stub] if table.ranked else [table.stub]
+    rows = []
+    section = ""
+    for line in table.lines:
+        if line.section != section:
+            section = line.section
+            rows.append([f"**{_plain(section)}**", *[""] * (len(heads) + 2)])
+        label = _plain(line.label) + (f" {READS_MARK}" if line.reads else "") + (f" {FEW_MARK}" if line.few else "")
+        label = f"*{label}*" if line.human else label
+        label += f" ({line.seeds} seeds)" if line.seeds > 1 else ""
+        stub = [line.rank or BLANK, label] if table.ranked else [label]
+        rows.append([*stub, *map(_markdown_cell, line.cells), str(line.people), str(line.clusters)])
+    if table.key == "ranking":
+        rows += [[BLANK, _plain(one.name), f"*{_plain(one.reason)}*", *[""] * (len(heads) + 1)] for one in notices]
+    align = ["---:"] * table.ranked + ["---"] + ["---:"] * (len(heads) + 2)
+    return ["| " + " | ".join(row) + " |" for row in [[*first, *heads, "People", "Clusters"], align, *rows]]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if not cell.value:
+        return BLANK
+    value = f"**{cell.value}**" if cell.best else cell.value
+    value += FIRST_MARK if cell.first else ""
+    value += f" ± {cell.spread}" if cell.spread else ""
+    return f"{value} [{cell.interval[0]}, {cell.interval[1]}]" if cell.interval else value
+
+
+def _plain(text: str) -> str:
+    """Text of a submitter's as Markdown that shows it as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]|!#~])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+
+
+CSV_COLUMNS = (
+    "table", "predictor", "rank", "suite", "by", "group", "metric", "value", "low", "high", "people", "clusters", "few",
+    "seeds", "seed_sd", "first_group", "p_holm", "reads", "note",
+)  # fmt: skip
+
+
+def to_csv(board: BoardTables) -> str:
+    """Every cell of the board as a row of CSV: tidy, for programs and spreadsheets; then a row per notice.
+
+    ``first_group`` is ``best`` or ``yes`` for the members of a comparison's first group, else ``no``, and empty where nothing
+    was compared; ``p_holm`` is the corrected p value of the difference from the best.
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    reads = {record.predictor.name: " ".join(record.predictor.reads) for record in board.records}
+    for table in board.tables:
+        for line in table.lines:
+            for cell in line.cells:
+                low, high = cell.interval or ("", "")
+                n = (cell.estimate.people, cell.estimate.clusters) if cell.estimate else (0, 0)
+                group = cell.group
+                row = {
+                    "table": table.key, "predictor": cell.predictor, "rank": board.ranks[cell.predictor],
+                    "suite": group.suite, "by": group.by, "group": group.group, "metric": cell.metric,
+                    "value": cell.value, "low": low, "high": high, "people": n[0], "clusters": n[1],
+                    "few": "yes" if few(*n) else "", "seeds": cell.seeds, "seed_sd": cell.spread,
+                    "first_group": _group_word(cell), "p_holm": "" if cell.p is None else f"{cell.p:.4f}",
+                    "reads": reads[cell.predictor],
+                }  # fmt: skip
+                writer.writerow(row)
+    for notice in board.notices:
+        writer.writerow({"table": "notices", "predictor": notice.name, "note": notice.reason})
+    return stream.getvalue()
+
+
+def _group_word(cell: Cell) -> str:
+    if cell.leads:
+        return "best"
+    if cell.p is None:
+        return ""
+    return "no" if cell.p < ALPHA else "yes"

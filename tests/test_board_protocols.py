@@ -1,0 +1,245 @@
+"""Boards of the gazefollow360 protocol, numbers of others beside them, and methods without a number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from boards import result
+from fakes import fake_dataset
+from typer.testing import CliRunner
+
+from leaderboard import published
+from leaderboard.board import add_notice, add_record, build_board, record_paths
+from leaderboard.protocols import ALL_METRICS, LABELS, PROTOCOLS
+from leaderboard.records import read_record, read_samples, samples_path
+from leaderboard.scoring import score_file
+from srgaze360.dataset import Dataset
+from srgaze360.errors import CheckFailed, InputError
+from srgaze360.predictions import read_predictions
+from srgaze360.protocols import gazefollow360
+
+PRIMARY = "distance_64_corner_rad"
+HOSTILE = '<script>alert("x")</script> | **bold**'
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A made-up dataset that bears the name of GazeFollow360."""
+    made = fake_dataset(tmp_path_factory.mktemp("protocols") / "data", people=40)
+    return replace(made, info=made.info.model_copy(update={"name": "GazeFollow360"}))
+
+
+@pytest.fixture(scope="module")
+def results(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("results")
+    kinds = {"near": 0.1, "far": 1.0}
+    return [result(folder, data, name, spread, heatmaps=True, protocol="gazefollow360") for name, spread in kinds.items()]
+
+
+@pytest.fixture(scope="module")
+def pages(results: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    for path in results:
+        add_record(path, folder / "board")
+    add_notice(folder / "board", "gazelle", "A frozen encoder.", "Ryan et al., 2025", "needs weights")
+    add_notice(folder / "board", HOSTILE, "", "", "needs <b>more</b>")
+    build_board(folder / "board", folder / "out")
+    return folder / "out"
+
+
+# --- scoring ----------------------------------------------------------------------------------------------------------
+
+
+def test_names_of_metrics_belong_to_one_protocol() -> None:
+    assert sum(len(protocol.metrics) for protocol in PROTOCOLS.values()) == len(ALL_METRICS)
+    for protocol in PROTOCOLS.values():
+        assert set(protocol.labels) == set(protocol.metrics)
+        shown = [name for table in protocol.tables for name in table.metrics]
+        assert sorted(shown) == sorted(protocol.metrics)  # every metric in one table
+        assert protocol.tables[0].metrics[0] == protocol.primary
+    assert len(set(LABELS.values())) >= len(LABELS) - 1  # degrees and radians of one metric share a label
+
+
+def test_scores_are_those_of_the_protocol(data: Dataset, results: list[Path]) -> None:
+    record = read_record(results[1])
+    assert (record.protocol, record.protocol_version) == ("gazefollow360", gazefollow360.VERSION)
+    assert set(record.overall.metrics) == set(gazefollow360.METRICS)
+    rows, file = data.select(split="test"), read_predictions(results[1].with_suffix(".parquet"))
+    truth = rows.truth()
+    sizes = np.tile([64, 128], (len(rows), 1))
+    expected = gazefollow360.evaluate(
+        file.directions, truth.points, truth.weights, heatmaps=file.heatmaps, image_sizes=sizes
+    ).per_sample
+    samples = read_samples(samples_path(results[1]), record)
+    mixed = (samples["suite"] == "mixed").to_numpy()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(samples[name], values)
+        assert record.overall.metrics[name].value == pytest.approx(np.nanmean(values[mixed]))
+        assert record.overall.metrics[name].low < record.overall.metrics[name].value
+
+
+def test_points_alone_and_annotators_cannot_be_scored(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Expected heatmaps in .*points-None.parquet, because the gazefollow360 protocol"):
+        result(tmp_path, data, "points", 0.2, protocol="gazefollow360")
+    with pytest.raises(InputError, match="gazefollow360 protocol scores heatmaps, which annotators do not give"):
+        score_file("human", data, "test", tmp_path / "human.json", protocol="gazefollow360")
+    with pytest.raises(InputError, match="Unknown protocol 'gazefolow360'. Did you mean 'gazefollow360'"):
+        score_file("human", data, "test", tmp_path / "human.json", protocol="gazefolow360")
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_command_prints_its_metrics(data: Dataset, results: list[Path], tmp_path: Path) -> None:
+    from leaderboard.commands import score
+    from srgaze360.dataset_writer import write_dataset
+
+    rows = data.annotations.to_dict("records")
+    write_dataset(tmp_path / "data", data.info, rows)
+    app = typer.Typer()
+    app.command()(score)
+    words = [results[0].with_suffix(".parquet"), "--data", tmp_path / "data", "--out", tmp_path / "r.json", "--resamples", 100]
+    shown = CliRunner().invoke(app, [str(word) for word in (*words, "--protocol", "gazefollow360")])
+    assert shown.exit_code == 0, shown.output
+    assert re.search(r"Distance, 64 × 64\s+corner", re.sub(r" {2,}.*", "", shown.stdout))
+    assert f"{read_record(results[0]).overall.metrics[PRIMARY].value:.3f}" in shown.stdout
+    assert "NSS" not in shown.stdout
+
+
+# --- boards -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_board_one_protocol(data: Dataset, results: list[Path], tmp_path: Path) -> None:
+    add_record(results[0], tmp_path / "board")
+    other = result(tmp_path, data, "spherical", 0.3, heatmaps=True)
+    with pytest.raises(CheckFailed, match="its protocol is 'spherical', the board's is 'gazefollow360'"):
+        add_record(other, tmp_path / "board")
+    content = json.loads(results[0].read_text())
+    for group in [content["overall"], *content["suites"], *content["conditions"], *content["breakdowns"]]:
+        del group["metrics"][PRIMARY]
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps(content))
+    samples_path(broken).write_bytes(samples_path(results[0]).read_bytes())
+    with pytest.raises(CheckFailed, match="lacks the primary metric of its protocol, 'gazefollow360'"):
+        add_record(broken, tmp_path / "new")
+
+
+def test_pages_are_in_radians_and_rank_by_the_primary_metric(results: list[Path], pages: Path) -> None:
+    text, page = (pages / "board.md").read_text(), (pages / "index.html").read_text()
+    value = read_record(results[0]).overall.metrics[PRIMARY].value
+    assert f"| 1 | near | **{value:.3f}** [" in text
+    assert "Mean great-circle distance in radians" in text
+    assert "AUC, 19 × 19 box at 64 × 64 ↑" in text
+    assert "angular distance" not in text
+    assert "one positive pixel" in page
+    assert "mean great-circle distance (radians)" in page
+    for name in ("ranking", "decoding", "conditions", "breakdowns"):
+        assert f'<section id="{name}"' in page
+    assert '<section id="hits"' not in page
+
+
+def test_published_numbers_stand_apart(pages: Path) -> None:
+    text, page = (pages / "board.md").read_text(), (pages / "index.html").read_text()
+    before, section = text.split("## As published, not recomputed here")
+    section = section.partition("\n## ")[0]
+    for row in published.TABLE:
+        assert f"| {row.distance_rad} | {row.auc} |" in section
+        assert row.distance_rad not in before
+        assert row.distance_rad in page
+    assert "0.6067" in section
+    assert "MMRGaze360" not in text
+    # ours are not in their section, theirs not in our table, ranked nowhere
+    assert not re.search(r"\| (near|far) ", section)
+    rows = list(csv.DictReader(io.StringIO((pages / "board.csv").read_text())))
+    assert {row["predictor"] for row in rows if row["table"] != "notices"} == {"near", "far"}
+    assert "0.6067" not in (pages / "board.csv").read_text()
+    theirs = list(csv.DictReader(io.StringIO((pages / "published.csv").read_text())))
+    assert [row["method"] for row in theirs] == [row.method for row in published.TABLE]
+    assert all(row["source"] and row["distance_definition"] and row["auc_definition"] for row in theirs)
+
+
+def test_published_numbers_are_those_of_the_source() -> None:
+    numbers = {(row.method, row.distance_rad, row.auc) for row in published.TABLE}
+    assert len(numbers) == 11
+    assert {
+        ("Random", "1.5357", "0.5056"), ("Li et al. (full model)", "0.6067", "0.8104"), ("Human level", "0.2531", "0.9350"),
+        ("GDE module (direction only)", "0.6880", "0.7311"), ("SALICON (saliency, no gaze)", "1.0940", "0.8002"),
+        ("Re-implementation of Li et al.", "0.6157", "0.7803"), ("Re-implementation of Li et al.", "0.6157", "0.8673"),
+    } <= numbers  # fmt: skip
+    # one model, two numbers: the definitions must tell them apart
+    twice = [row.auc_definition for row in published.TABLE if row.distance_rad == "0.6157"]
+    assert len(set(twice)) == 2
+
+
+@pytest.mark.parametrize(
+    ("protocol", "dataset", "split", "shown"),
+    [
+        ("gazefollow360", "GazeFollow360", "test", True),
+        ("gazefollow360", "srgaze360-gazefollow360-1.0", "test", True),
+        ("gazefollow360", "srgaze360-1.0", "test", False),
+        ("gazefollow360", "procedural-benchmark", "test", False),
+        ("gazefollow360", "gazefollow360", "val", False),
+        ("spherical", "gazefollow360", "test", False),
+    ],
+)
+def test_where_published_numbers_are_shown(protocol: str, dataset: str, split: str, shown: bool) -> None:
+    assert bool(published.published(protocol, dataset, split)) is shown
+
+
+# --- notices ----------------------------------------------------------------------------------------------------------
+
+
+def test_notices_come_below_the_rows_without_number_or_rank(pages: Path) -> None:
+    text, page = (pages / "board.md").read_text(), (pages / "index.html").read_text()
+    ranking = text.split("## Ranking")[1].split("\n## ")[0]
+    lines = [line for line in ranking.splitlines() if line.startswith("|")]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1", "| 2", "| –", "| –"]
+    assert "| – | gazelle | *needs weights* |" in ranking
+    assert not re.search(r"\d", next(line for line in lines if "gazelle" in line))
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert text.count("gazelle") == 1
+    assert HOSTILE not in text
+    assert "<script" not in page
+    assert "needs &lt;b&gt;more&lt;/b&gt;" in page
+    assert '<tr class="notice">' in page
+    (row,) = [r for r in csv.DictReader(io.StringIO((pages / "board.csv").read_text())) if r["predictor"] == "gazelle"]
+    assert {name for name, value in row.items() if value} == {"table", "predictor", "note"}
+    assert row["note"] == "needs weights"
+
+
+def test_a_result_takes_the_place_of_a_notice(results: list[Path], tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    first = add_notice(board, "Near", "", "", "needs weights")
+    assert add_notice(board, "near", "", "", "still needs weights") == first
+    assert json.loads(first.read_text())["reason"] == "still needs weights"
+    add_record(results[0], board)
+    assert not first.exists()
+    with pytest.raises(CheckFailed, match=r"without a result on the board .*, but 'NEAR' has near-[0-9a-f]{8}.json"):
+        add_notice(board, "NEAR", "", "", "needs weights")
+    with pytest.raises(CheckFailed, match="kept for the annotators"):
+        add_notice(board, "human", "", "", "no annotators")
+    assert len(record_paths(board)) == 1
+
+
+@pytest.mark.parametrize(("name", "reason"), [("", "x"), ("x", ""), ("x" * 101, "x"), ("x", "y" * 201)])
+def test_notices_that_say_nothing_or_too_much(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(InputError, match="a notice with a name and a short reason, found: (name|reason)"):
+        add_notice(tmp_path / "board", name, "", "", reason)
+
+
+def test_a_broken_notice_is_named_and_notices_alone_are_no_board(results: list[Path], tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    path = add_notice(board, "../../etc", "", "", "x")
+    assert path.parent == board / "notices"
+    with pytest.raises(InputError, match="Expected a board with records"):
+        build_board(board, tmp_path / "out")
+    add_record(results[0], board)
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"Expected a notice \(schema 1\) in .*json, found: name: Field required"):
+        build_board(board, tmp_path / "out")

@@ -1,0 +1,152 @@
+"""MMRGaze360: its generators against their definitions, its switches, and how the whole turns with the sphere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from neural_batches import alone, make_batch, turned
+
+from baselines.data.batch import Batch
+from baselines.mmrgaze360.fov import COORDINATES, field_of_view
+from baselines.mmrgaze360.model import MMRGaze360, MMRGaze360Network
+from baselines.mmrgaze360.sightline import GazeGenerator, SightLine
+from baselines.nets import geometry
+from baselines.training.losses import counts, objective, sums
+from baselines.training.settings import Settings
+from srgaze360 import sphere
+from srgaze360.errors import InputError
+
+SMALL = {"width": 8, "head_width": 8, "features": 32, "scene_height": 32, "patch_size": 8, "evidence": 4}
+
+
+def settings(**model: Any) -> Settings:
+    return MMRGaze360.settings_of({"data": {"height": 64, "crop": 32}, "model": {**SMALL, **model}, "loss": {"in_frame": 0.1}})
+
+
+def network(seed: int = 0, **model: Any) -> MMRGaze360Network:
+    """The network with weights that differ from their tidy beginnings, so that every part has a say."""
+    torch.manual_seed(seed)
+    made = MMRGaze360.make(settings(**model))
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    return make_batch(panoramas=2, people=5, height=64, crop=32).to("cpu")
+
+
+# --- 360-Gaze ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def line(batch: Batch) -> SightLine:
+    torch.manual_seed(1)
+    with torch.no_grad():
+        return GazeGenerator(8, 32, 5, reinject=True)(batch)
+
+
+def test_points_lie_on_the_arc_that_leaves_the_head_along_the_direction(batch: Batch, line: SightLine) -> None:
+    heads, points = batch.heads.double().numpy(), line.points.double().numpy()
+    ends = line.exit.double().numpy()
+    normal = np.cross(heads, ends)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    np.testing.assert_allclose(np.einsum("bkc,bc->bk", points, normal), 0.0, atol=2e-3)  # one great circle
+    arcs = sphere.angle_between(heads[:, None], points)
+    reach = sphere.angle_between(heads, ends)
+    np.testing.assert_allclose(arcs[:, 0], reach, rtol=1e-3)  # the exit point is the first guess
+    limit = sphere.angle_between(line.direction.double().numpy(), [0.0, 0.0, 1.0])  # infinitely far away: the direction itself
+    order = arcs[:, [3, 1, 0, 2, 4]]
+    assert (np.diff(order, axis=1) > 0).all()
+    assert (order[:, -1] < limit).all()
+    # law of sines in the triangle of camera, head and a point at depth s
+    depths = np.sin(arcs) / np.sin(limit[:, None] - arcs)
+    np.testing.assert_allclose(depths / depths[:, :1], [[1.0, 0.5, 2.0, 0.25, 4.0]] * len(heads), rtol=1e-2)
+
+
+def test_the_direction_is_that_of_the_chord_to_the_exit(batch: Batch, line: SightLine) -> None:
+    back = geometry.chords(batch.heads, batch.frames, line.exit)
+    torch.testing.assert_close(back, line.direction, atol=1e-4, rtol=0)
+    assert (line.direction[:, 2] < 0).all()  # a fresh network looks into the ball
+
+
+# --- 360-FoV ----------------------------------------------------------------------------------------------------------
+
+
+def test_cones_are_powers_of_the_cosine_to_the_chord(batch: Batch, line: SightLine) -> None:
+    maps = field_of_view(batch, line, (1.0, 7.0), 16).double().numpy()
+    assert maps.shape == (5, 2 + COORDINATES, 16, 32)
+    cells = sphere.cell_directions(32, 16)
+    for person in range(5):
+        head = batch.heads[person].double().numpy()
+        frame = sphere.tangent_frame(head)
+        chords = sphere.normalise(cells - head) @ frame.T
+        cosine = np.clip(chords @ line.direction[person].double().numpy(), 0.0, None)
+        far = sphere.angle_between(cells, head) > 0.1  # at the head itself there is no chord
+        np.testing.assert_allclose(maps[person, 0][far], cosine[far], atol=2e-3)
+        np.testing.assert_allclose(maps[person, 1][far], cosine[far] ** 7, atol=5e-3)
+        np.testing.assert_allclose(maps[person, 5], cells @ head, atol=1e-5)
+        np.testing.assert_allclose(maps[person, 8], np.broadcast_to(-cells[..., 1], (16, 32)), atol=1e-6)
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+SWITCHES: list[dict[str, Any]] = [
+    {},
+    {"reborn": "off"},
+    {"reborn": "recycle", "recycle_every": 1},
+    {"fov": False},
+    {"points": 0},
+    {"points": 1},
+    {"reaches_deg": [20.0]},
+    {"tasks": False},
+    {"attention": False},
+]
+
+
+@pytest.mark.parametrize("model", SWITCHES, ids=str)
+def test_every_weight_is_reached_by_the_loss(model: dict[str, Any], batch: Batch) -> None:
+    made = network(**model).train()
+    output = made(batch)
+    assert output.heatmap.shape == (5, 8, 16)
+    assert (output.patches is None) == (model.get("points") == 0 or model.get("tasks") is False)
+    loss = settings(**model).loss
+    objective(sums(output, batch, loss), counts(batch), loss).backward()
+    unreached = [name for name, weight in made.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
+    assert [name for name in unreached if model.get("points") != 0 or "multiples" not in name] == []  # no points to place
+    made.after_step(torch.optim.AdamW(made.parameters()), 1, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("columns", [16, 64, 100])
+def test_turning_the_panorama_turns_the_answer(columns: int, batch: Batch) -> None:
+    """Whole strides of the scene encoder: 16 columns at its coarsest, 4 at the heatmap's, of a panorama halved before."""
+    made = network()
+    columns = columns // 32 * 32 or 32
+    with torch.no_grad():
+        before, after = made(batch), made(turned(batch, columns))
+    torch.testing.assert_close(after.heatmap, torch.roll(before.heatmap, columns * 16 // 128, dims=-1), atol=2e-3, rtol=1e-3)
+    torch.testing.assert_close(after.direction, before.direction, atol=1e-5, rtol=0)
+    assert not torch.allclose(after.heatmap, before.heatmap, atol=0.02)
+
+
+def test_an_answer_does_not_depend_on_the_batch(batch: Batch) -> None:
+    made = network()
+    with torch.no_grad():
+        together = made(batch)
+        for person in range(len(batch)):
+            torch.testing.assert_close(made(alone(batch, person)).heatmap[0], together.heatmap[person], atol=1e-4, rtol=1e-4)
+
+
+def test_sizes_and_options_are_checked() -> None:
+    assert MMRGaze360.settings_of({"size": "base"}).model["points"] == 6
+    with pytest.raises(InputError, match=r"Unknown size 'huge' of mmrgaze360.*base"):
+        MMRGaze360.settings_of({"size": "huge"})
+    with pytest.raises(InputError, match=r"options of mmrgaze360 .*reborn.*'reinject', 'recycle' or 'off'"):
+        MMRGaze360.settings_of({"model": {"reborn": "on"}})
+    with pytest.raises(InputError, match=r"Expected settings of mmrgaze360, found: .*stepps.*Names are"):
+        MMRGaze360.settings_of({"train": {"stepps": 3}})
