@@ -14,7 +14,6 @@ on a sphere, or panoramas, which are turned as a whole: the pose and the tilt ar
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +26,7 @@ from builders.backgrounds import BACKGROUNDS
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, suggestion
 from srgaze360.files import digest
+from srgaze360.settings import parse_setting
 
 Split = Literal["train", "val", "test"]
 MOST_PHOTOS = 6  # on one sphere: six photos of 60 degrees leave room to place them apart
@@ -330,14 +330,7 @@ def apply_setting(content: dict[str, Any], setting: str) -> None:
     InputError
         The setting has another form, ``c`` is no YAML, or ``a`` is no mapping.
     """
-    path, equals, text = setting.partition("=")
-    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", path):
-        raise InputError(f"Expected --set in the form a.b=c, found {setting!r}. Example: --set output.width=1024")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"Expected YAML after = in --set {setting!r}, but it cannot be read: {error}") from None
-    *parents, last = path.split(".")
+    (*parents, last), value = parse_setting(setting, "output.width=1024")
     suites = content.get("suites", {})
     if parents[:1] == ["suites"] and len(parents) > 1 and isinstance(suites, dict) and parents[1] not in suites:
         raise InputError(f"--set {setting!r}: this recipe has no suite {parents[1]!r}. {suggestion(parents[1], list(suites))}")

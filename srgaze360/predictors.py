@@ -109,6 +109,11 @@ class Predictor(abc.ABC):
             "predict with that folder instead of the name."
         )
 
+    @classmethod
+    def card(cls) -> dict[str, Any]:
+        """What there is to say of the predictor besides the class variables (sizes, parameters), as JSON values."""
+        return {}
+
     def predict_batches(self, batches: Iterable[Sequence[Query]]) -> Iterator[Guess]:
         """Answer batch after batch, in order; a predictor that can read ahead in other processes does it here."""
         return map(self.predict, batches)
