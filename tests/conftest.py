@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# before anything imports torch: tests run side by side, and each starting a thread per core would only stand in the way
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from fakes import fake_dataset
 

@@ -69,7 +69,7 @@ class Batch:
             if isinstance(value, Tensor):
                 value = value.to(device, non_blocking=True)
                 moved[field.name] = value.float() / 255.0 if value.dtype == torch.uint8 else value
-        return replace(self, **moved)  # type: ignore[arg-type]
+        return replace(self, **moved)
 
 
 class Patches(NamedTuple):

@@ -41,7 +41,7 @@ class Fusion(nn.Module):
             nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.ReLU(), nn.Conv2d(channels, channels, 1), nn.ReLU()
         )
         self.body = Reinject([ConvBlock(channels, channels), ConvBlock(channels, channels, 1)], channels, on=reinject)
-        self.out = nn.Conv2d(channels, 1, 1)
+        self.out = nn.Conv2d(channels, 1, 1, bias=False)  # a constant changes no heatmap
 
     def forward(self, scene: Tensor, owner: Tensor, maps: Tensor, features: Tensor) -> Tensor:
         """Logits (B, h, 2h) from scene (P, C, h, 2h), maps (B, M, h, 2h) and head vectors (B, F)."""

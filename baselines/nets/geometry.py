@@ -10,7 +10,9 @@ the seam; the value of a cell belongs to its centre.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec
 
 import torch
 from torch import Tensor
@@ -18,13 +20,15 @@ from torch import Tensor
 from srgaze360 import sphere
 
 EPSILON = 1e-8
+Arguments = ParamSpec("Arguments")
 
 
 @lru_cache(maxsize=32)
 def _cells(height: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    directions = torch.from_numpy(sphere.cell_directions(2 * height, height)).float().to(device)
-    areas = torch.from_numpy(sphere.cell_solid_angles(2 * height, height)).float().to(device)
-    return directions, areas.expand(height, 2 * height)
+    with torch.inference_mode(False):  # what is kept here is used in training too, whoever asked first
+        directions = torch.from_numpy(sphere.cell_directions(2 * height, height)).float().to(device)
+        areas = torch.from_numpy(sphere.cell_solid_angles(2 * height, height)).float().to(device)
+    return directions, areas
 
 
 def cell_directions(height: int, device: torch.device) -> Tensor:
@@ -37,66 +41,96 @@ def cell_solid_angles(height: int, device: torch.device) -> Tensor:
     return _cells(height, device)[1]
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """At least float32: the halves of mixed precision have three digits, which would cost half a degree."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _exact(function: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+    """Let a function of vectors compute in full precision under autocast, which would turn its products into halves."""
+
+    @wraps(function)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        device = next(a.device.type for a in args if isinstance(a, torch.Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
 def normalised(vectors: Tensor) -> Tensor:
     """Vectors (..., 3) at unit length; a gradient exists everywhere, at zero too."""
+    vectors = full_precision(vectors)
     return vectors / torch.sqrt((vectors * vectors).sum(-1, keepdim=True) + EPSILON**2)
 
 
 def rotated(matrices: Tensor, vectors: Tensor) -> Tensor:
     """Matrices (..., 3, 3) times vectors (..., 3)."""
-    return (matrices @ vectors.unsqueeze(-1)).squeeze(-1)
+    return (full_precision(matrices) * full_precision(vectors).unsqueeze(-2)).sum(-1)
 
 
 def angle_between(a: Tensor, b: Tensor) -> Tensor:
     """Angle (...) between unit vectors (..., 3), radians: atan2(|a x b|, a.b), with a finite gradient at 0 and pi."""
-    sine = torch.sqrt((torch.linalg.cross(a, b) ** 2).sum(-1) + EPSILON)
+    a, b = full_precision(a), full_precision(b)
+    sine = torch.sqrt((torch.linalg.cross(a, b) ** 2).sum(-1) + EPSILON**1.5)
     return torch.atan2(sine, (a * b).sum(-1))
 
 
 def head_frames(heads: Tensor) -> Tensor:
-    """Frames (B, 3, 3) of heads (B, 3): rows east, north, radial; at a pole, those of longitude 0.
+    """Frames (..., 3, 3) of heads (..., 3), unit vectors: rows east, north, radial.
 
-    As :func:`srgaze360.sphere.tangent_frame`.
+    As :func:`srgaze360.sphere.tangent_frame`, but for heads within 1e-6 of a pole, which all get the frame of longitude 0.
     """
+    heads = full_precision(heads)
     x, y, z = heads.unbind(-1)
-    flat = torch.hypot(x, z)
-    polar = flat < 1e-6
-    sin_lon = torch.where(polar, torch.zeros_like(x), x / flat.clamp_min(EPSILON))
-    cos_lon = torch.where(polar, torch.ones_like(z), z / flat.clamp_min(EPSILON))
+    square = x * x + z * z
+    polar = square < 1e-12
+    # where() passes no gradient to what it does not choose, but 0 times infinity is NaN: no root of 0 may be taken at all
+    flat = torch.sqrt(torch.where(polar, torch.ones_like(square), square))
+    sin_lon = torch.where(polar, torch.zeros_like(x), x / flat)
+    cos_lon = torch.where(polar, torch.ones_like(z), z / flat)
     zero = torch.zeros_like(x)
     east = torch.stack([cos_lon, zero, -sin_lon], dim=-1)
-    north = torch.stack([y * sin_lon, -flat, y * cos_lon], dim=-1)
+    north = torch.stack([y * sin_lon, torch.where(polar, zero, -flat), y * cos_lon], dim=-1)
     return torch.stack([east, north, heads], dim=-2)
 
 
 def chords(heads: Tensor, frames: Tensor, gazes: Tensor) -> Tensor:
-    """Unit directions (B, 3), in the heads' frames, of the chords from heads (B, 3) to targets (B, 3)."""
+    """Unit directions (B, 3), in the heads' frames, of the chords from heads (B, 3) to targets (B, 3).
+
+    All point into the ball: their radial part is -|Q - P| / 2. Where target and head coincide the answer is 0.
+    """
     return rotated(frames, normalised(gazes - heads))
 
 
 def exit_points(heads: Tensor, frames: Tensor, directions: Tensor) -> Tensor:
     """Where the ray from a head leaves the unit ball again: Q = P - 2 (P.d) d, a unit vector (B, 3).
 
-    ``directions`` (B, 3) are unit vectors in the heads' frames. d and -d give the same Q, so nothing must be trained through
-    Q alone; a ray that points out of the ball never comes back and is answered with the head itself.
+    ``directions`` (B, 3) are unit vectors in the heads' frames. Q is that of the ray: one that points out of the ball never
+    comes back and is answered with the head itself, without a gradient. (The formula alone would give d and -d the same Q.)
+    So nothing must be trained through Q alone: it cannot bring back a ray that has turned outwards.
     """
     inward = directions[..., 2:].clamp_max(0.0)
     world = rotated(frames.transpose(-1, -2), directions)
     return normalised(heads - 2.0 * inward * world)
 
 
+@_exact
 def cell_cosines(directions: Tensor, height: int) -> Tensor:
     """Cosines (..., h, 2h) between directions (..., 3) and the cells of a grid."""
+    directions = full_precision(directions)
     cells = cell_directions(height, directions.device).to(directions.dtype)
     return torch.einsum("...c,hwc->...hw", directions, cells)
 
 
+@_exact
 def cell_chords(heads: Tensor, frames: Tensor, height: int) -> Tensor:
     """Unit chord directions (B, 3, h, 2h), in the heads' frames, from heads (B, 3) to every cell of a grid.
 
     Where a cell lies at the head itself there is no direction; the vector shrinks to zero there.
     """
-    cells = cell_directions(height, heads.device)
+    heads, frames = full_precision(heads), full_precision(frames)
+    cells = cell_directions(height, heads.device).to(heads.dtype)
     away = cells[None] - heads[:, None, None, :]
     length = torch.sqrt((away * away).sum(-1, keepdim=True) + 1e-6)
     return torch.einsum("bij,bhwj->bihw", frames, away / length)
@@ -105,21 +139,26 @@ def cell_chords(heads: Tensor, frames: Tensor, height: int) -> Tensor:
 def arc(start: Tensor, end: Tensor, fractions: Tensor) -> Tensor:
     """Points (..., k, 3) on the great circle from ``start`` (..., 3) towards ``end`` (..., 3).
 
-    ``fractions`` (..., k) of the arc, 0 at the start, 1 at the end; beyond 1 the circle goes on.
+    ``fractions`` (..., k) of the arc, 0 at the start, 1 at the end; beyond 1 the circle goes on. Where the end is the start's
+    antipode the arc leaves due north, as in :func:`srgaze360.sphere.slerp`.
     """
-    cosine = (start * end).sum(-1, keepdim=True)
-    side = normalised(end - cosine * start)
+    start, end, fractions = full_precision(start), full_precision(end), full_precision(fractions)
+    side = end - (start * end).sum(-1, keepdim=True) * start
+    nowhere = (side * side).sum(-1, keepdim=True) < 1e-12
+    side = normalised(torch.where(nowhere, head_frames(start)[..., 1, :], side))
     angle = angle_between(start, end).unsqueeze(-1) * fractions
     return torch.cos(angle).unsqueeze(-1) * start.unsqueeze(-2) + torch.sin(angle).unsqueeze(-1) * side.unsqueeze(-2)
 
 
+@_exact
 def mixture(points: Tensor, weights: Tensor, kappa: float, height: int) -> Tensor:
     """Probability (B, h, 2h) of each cell under an equal-kernel von Mises-Fisher mixture around points (B, M, 3).
 
     The density at the cell's centre times its solid angle, scaled to sum to 1 on the grid, as
     :func:`srgaze360.heatmaps.von_mises_fisher` does. Rows of total weight 0 are uniform over the sphere.
     """
-    areas = cell_solid_angles(height, points.device)
+    points, weights = full_precision(points), full_precision(weights)
+    areas = cell_solid_angles(height, points.device).to(points.dtype)
     log_kernel = kappa * (cell_cosines(points, height) - 1.0)
     parts = torch.softmax((log_kernel + areas.log()).flatten(-2), dim=-1)
     total = weights.sum(-1, keepdim=True)
@@ -132,7 +171,7 @@ def mixture(points: Tensor, weights: Tensor, kappa: float, height: int) -> Tenso
 def log_probabilities(logits: Tensor) -> Tensor:
     """Log-probability (B, h, 2h) of each cell: log-softmax of logits (B, h, 2h) plus the log of the cells' solid angles."""
     areas = cell_solid_angles(logits.shape[-2], logits.device)
-    return torch.log_softmax((logits.float() + areas.log()).flatten(-2), dim=-1).unflatten(-1, logits.shape[-2:])
+    return torch.log_softmax((full_precision(logits) + areas.log()).flatten(-2), dim=-1).unflatten(-1, logits.shape[-2:])
 
 
 def head_masks(heads: Tensor, radii: Tensor, height: int) -> Tensor:

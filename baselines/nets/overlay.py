@@ -20,7 +20,7 @@ from baselines.nets.geometry import cell_directions
 
 
 class Meetings(NamedTuple):
-    """Which patch holds which cell, n pairs: patch of all B N, cell of all B 2h^2, and where in the patch, x and y in [-1, 1]."""
+    """Which patch (of all B N) holds which cell (of all B 2h^2): n pairs, and where in the patch, x and y in [-1, 1]."""
 
     patch: Tensor
     cell: Tensor
@@ -49,13 +49,14 @@ def meetings(frames: Tensor, reach: Tensor, height: int) -> Meetings:
 def read(maps: Tensor, met: Meetings) -> Tensor:
     """Bilinear values (C, n) of patch maps (B, N, C, s, s) at the places of the meetings; the outer half cell is continued."""
     size = maps.shape[-1]
+    maps = maps.to(torch.promote_types(maps.dtype, met.place.dtype))  # places need more digits than bfloat16 has
     padded = functional.pad(maps.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
     stacked = padded.transpose(0, 1).flatten(1, 2)[None]  # patches one below the other
     column = (met.place[:, 0] + 1.0) / 2.0 * size + 1.0
     row = (met.place[:, 1] + 1.0) / 2.0 * size + 1.0 + met.patch * (size + 2)
     extent = row.new_tensor([stacked.shape[-1], stacked.shape[-2]])
     grid = torch.stack([column, row], dim=-1) * 2.0 / extent - 1.0
-    return functional.grid_sample(stacked, grid[None, None].to(stacked.dtype), align_corners=False)[0, :, 0]
+    return functional.grid_sample(stacked, grid[None, None], align_corners=False)[0, :, 0]
 
 
 def gather(values: Tensor, met: Meetings) -> Tensor:

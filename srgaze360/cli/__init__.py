@@ -41,6 +41,9 @@ COMMANDS: dict[str, Command] = {
     "submission": Command("leaderboard.commands:submission", "Check a predictions file against a dataset."),
     "score": Command("leaderboard.commands:score", "Score predictions under a metric protocol."),
     "board": Command("leaderboard.commands:board", "Collect scores and build the leaderboard's tables and page."),
+    "benchmark": Command(
+        "srgaze360.cli.benchmark.commands:benchmark", "Build, train, predict, score and rank, all from one file."
+    ),
     "doctor": Command("srgaze360.cli.doctor:doctor", "Versions, sampler self-test, disk, GPU."),
 }
 

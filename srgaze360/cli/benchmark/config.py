@@ -1,0 +1,266 @@
+"""What a benchmark compares: one YAML file, checked before anything runs.
+
+Conventions
+-----------
+Every learnt method gets the same budget: ``budget`` is laid over the settings of each, and what it sets no method may set
+again. Settings are nested as in :mod:`baselines.training.settings`; a method's own override ``settings``, which all learnt
+methods share. A *row* is a method under a label; its seeds are trained apart. Whatever can be said of a configuration without a
+dataset is said when it is read: unknown keys, recipes, suites, protocols, methods, sizes and settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from srgaze360.dataset import explain
+from srgaze360.errors import InputError, suggestion
+from srgaze360.files import digest
+
+if TYPE_CHECKING:
+    from baselines.training.settings import Settings
+    from builders.recipe import Recipe
+    from srgaze360.predictors import Predictor
+
+Seed = Annotated[int, Field(ge=0)]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetConfig(_Strict):
+    """The dataset: a recipe, changes of it (``a.b=c``), the folder of each kind of source, at most so many photos.
+
+    A source without a folder (null) is given on the command line. A recipe that renders its own source needs none.
+    """
+
+    recipe: str
+    set: tuple[str, ...] = ()
+    sources: dict[str, Path | None] = Field(default_factory=dict)
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+class TestConfig(_Strict):
+    """The split that is scored, and the seed its scenes come from, declared before anything was developed on it."""
+
+    __test__ = False  # not a test of pytest's
+
+    split: str = "test"
+    seed: Seed
+
+
+class Budget(_Strict):
+    """What every learnt method gets: steps, panoramas in a batch, and trials of settings on val before the benchmark."""
+
+    steps: Annotated[int, Field(ge=1)]
+    panoramas: Annotated[int, Field(ge=1)] = 16
+    trials: Annotated[int, Field(ge=0)]
+
+    def settings(self) -> dict[str, Any]:
+        """The budget as settings of a training."""
+        return {"train": {"steps": self.steps, "panoramas": self.panoramas}}
+
+
+class MethodConfig(_Strict):
+    """A row: a registered method under a label (its name, if none is given), with the seeds it is run from."""
+
+    name: str
+    label: Label = ""
+    size: str | None = None
+    seeds: tuple[Seed, ...] = Field((0,), min_length=1)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    note: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, content: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        content = {"name": content} if isinstance(content, str) else content
+        if isinstance(content, dict) and isinstance(content.get("name"), str):
+            content = {"label": content["name"], **content}
+        return content
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("each seed may be given once")
+        return seeds
+
+
+class BenchmarkConfig(_Strict):
+    """A whole benchmark. ``suites`` are those that the comparison at the end shows beside the ranking suite; all, if empty."""
+
+    name: Label
+    title: str
+    dataset: DatasetConfig
+    test: TestConfig
+    size: str = "tiny"
+    budget: Budget
+    settings: dict[str, Any] = Field(default_factory=dict)
+    methods: tuple[MethodConfig, ...] = Field(min_length=1)
+    device: str = "auto"
+    suites: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = Field(("spherical",), min_length=1)
+    resamples: Annotated[int, Field(ge=100)] = 2000
+    human: bool = False
+
+    @field_validator("methods")
+    @classmethod
+    def _labels_differ(cls, methods: tuple[MethodConfig, ...]) -> tuple[MethodConfig, ...]:
+        labels = [method.label for method in methods]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise ValueError(f"two rows have the label {twice[0]!r}; give one of them another `label`")
+        return methods
+
+    def settings_of(self, method: MethodConfig) -> dict[str, Any]:
+        """Settings of a learnt method: size, what all share, its own, and the budget over it all."""
+        from baselines.training.resolve import merged
+
+        shared = merged({"size": method.size or self.size}, self.settings)
+        return merged(merged(shared, method.settings), self.budget.settings())
+
+    def digest(self) -> str:
+        """Digest of everything in the file."""
+        return digest(self.model_dump(mode="json"))
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def config_names() -> list[str]:
+    """Names of the configurations that ship with the project, sorted."""
+    folder = files("srgaze360.cli.benchmark") / "configs"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(name: str, settings: Sequence[str] = ()) -> BenchmarkConfig:
+    """Read a configuration by its shipped name or from a YAML file, with ``a.b=c`` settings applied.
+
+    Raises
+    ------
+    InputError
+        There is no such configuration, it is not YAML, a key is unknown, or a value is out of range.
+    """
+    from builders.recipe import apply_setting
+
+    if name in config_names():
+        text = (files("srgaze360.cli.benchmark") / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text(encoding="utf-8")
+    else:
+        raise InputError(
+            f"Expected the name of a shipped benchmark or a YAML file, found {name!r}. {suggestion(name, config_names())}"
+        )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"Expected YAML in benchmark {name!r}, but it cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"Expected a mapping at the top of benchmark {name!r}, found {type(content).__name__}.")
+    for setting in settings:
+        apply_setting(content, setting)
+    try:
+        return BenchmarkConfig.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"Expected a valid benchmark in {name!r}, found: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] != "extra_forbidden":
+        return explain(error).replace("Value error, ", "").rstrip(".") + ". Mend the file or the --set."
+    models: tuple[type[BaseModel], ...] = (BenchmarkConfig, DatasetConfig, TestConfig, Budget, MethodConfig)
+    known = {model.__name__: list(model.model_fields) for model in models}
+    inside = {"dataset": "DatasetConfig", "test": "TestConfig", "budget": "Budget", "methods": "MethodConfig"}
+    where = first["loc"]
+    fields = known[inside.get(str(where[0]), "BenchmarkConfig") if len(where) > 1 else "BenchmarkConfig"]
+    return f"unknown key {'.'.join(map(str, where))!r}. {suggestion(str(where[-1]), fields)}"
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def is_learnt(kind: type[Predictor]) -> bool:
+    """Whether a method is trained with settings: it has sizes. Priors that are fitted in one go have none."""
+    return hasattr(kind, "sizes")
+
+
+def recipe_of(config: BenchmarkConfig) -> Recipe:
+    """The recipe of the dataset, with the configuration's changes."""
+    from builders.recipe import load_recipe
+
+    return load_recipe(config.dataset.recipe, config.dataset.set)
+
+
+def check_names(config: BenchmarkConfig) -> None:
+    """Check what a configuration names against what there is: recipe, suites, protocols, methods, sizes, settings.
+
+    Raises
+    ------
+    InputError
+        Something is unknown, a setting is none, or the declared seed is not the recipe's.
+    """
+    from leaderboard.scoring import PROTOCOLS
+    from srgaze360.dataset import SPLITS
+
+    recipe = recipe_of(config)
+    for what, names, known in (
+        ("suite", config.suites, list(recipe.suites)),
+        ("protocol", config.protocols, list(PROTOCOLS)),
+        ("split", (config.test.split,), list(SPLITS)),
+    ):
+        if unknown := [name for name in names if name not in known]:
+            raise InputError(
+                f"Benchmark {config.name!r} names an unknown {what}, {unknown[0]!r}. {suggestion(unknown[0], known)}"
+            )
+    decides, seed = ("rendered.seed", recipe.rendered.seed) if recipe.rendered is not None else ("seed", recipe.seed)
+    if config.test.seed != seed:
+        raise InputError(
+            f"Benchmark {config.name!r} declares that its test scenes come from seed {config.test.seed}, but {decides} of "
+            f"recipe {recipe.name!r} is {seed}. Declare that seed under test, or change the recipe: "
+            f"dataset.set: [{decides}={config.test.seed}]."
+        )
+    for method in config.methods:
+        check_method(config, method)
+
+
+def check_method(config: BenchmarkConfig, method: MethodConfig) -> None:
+    """Check the name, size and settings of a row."""
+    from srgaze360.predictors import PREDICTORS
+
+    where = f"Row {method.label!r} of benchmark {config.name!r}"
+    known = PREDICTORS.names()
+    if method.name not in known:
+        raise InputError(f"{where} names an unknown predictor, {method.name!r}. {suggestion(method.name, known)}")
+    kind: Any = PREDICTORS.get(method.name)
+    if not is_learnt(kind):
+        if method.size or method.settings:
+            given = "a size" if method.size else "settings"
+            raise InputError(f"{where} gives {given} to {method.name!r}, which has none to set. Leave that out.")
+        return
+    fixed = config.budget.settings()["train"]
+    if twice := sorted(set(fixed) & {*method.settings.get("train", {}), *config.settings.get("train", {})}):
+        raise InputError(
+            f"{where} sets train.{twice[0]}, which the budget sets for all: methods are compared at equal {twice[0]}. Change "
+            "the budget, or leave that out."
+        )
+    try:
+        settings_in_full(config, method)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def settings_in_full(config: BenchmarkConfig, method: MethodConfig) -> Settings:
+    """The settings a learnt method is trained with, those of its size included; raises InputError where one is none."""
+    from baselines.training.resolve import resolve
+    from srgaze360.predictors import PREDICTORS
+
+    kind: Any = PREDICTORS.get(method.name)
+    return resolve(method.name, kind.sizes, kind.options, config.settings_of(method))
