@@ -12,6 +12,7 @@ A method is a file in ``baselines/methods`` with two classes. The network derive
 from __future__ import annotations
 
 import abc
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from srgaze360.files import read_json, write_text
 from srgaze360.predictors import Guess, Predictor, Query, TrainingJob
 
 SETTINGS_FILE = "settings.json"
+CACHE = "cache"  # folder in a run, where no other was given
 
 
 class Options(Part):
@@ -158,7 +160,11 @@ class NeuralPredictor(Predictor):
         """Write settings and weights."""
         write_text(run / SETTINGS_FILE, self.settings.model_dump_json(indent=2) + "\n")
         write_model(run, self.model, self.name, self.settings)
+
+    def finish(self, run: Path) -> None:
+        """Remove checkpoints, and what was prepared in the run's own folder."""
         discard_checkpoints(run)
+        shutil.rmtree(run / CACHE, ignore_errors=True)
 
     @classmethod
     def load(cls, run: Path) -> Self:
@@ -225,7 +231,7 @@ def _joined(guesses: Sequence[Guess]) -> Guess:
 
 def _prepared(job: TrainingJob, data: Dataset, settings: Settings, team: Team) -> PreparedSplit:
     """A split, prepared in the cache; what cannot be read is named."""
-    cache = (job.cache or job.folder / "cache") if settings.train.cache else None
+    cache = (job.cache or job.folder / CACHE) if settings.train.cache else None
     panoramas = int(data.annotations["panorama_id"].nunique())
     split = str(data.annotations["split"].iloc[0]) if len(data) else "empty"
     with progress(f"prepare {split}", panoramas) as advance:

@@ -136,6 +136,10 @@ class Predictor(abc.ABC):
         """Write what was learnt to folder ``run``."""
         raise InputError(f"Predictor {self.name!r} has nothing to save to {run}.")
 
+    def finish(self, run: Path) -> None:
+        """Remove from ``run`` what only a training that goes on would need; called when the run is written."""
+        del run
+
     @classmethod
     def load(cls, run: Path) -> Self:
         """Read what :meth:`save` wrote."""

@@ -10,6 +10,7 @@ it was stopped, another one is refused.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError, first_ids
-from srgaze360.files import write_text
+from srgaze360.files import TEMPORARY_PATTERN, write_text
 from srgaze360.predictors import PREDICTORS, RUN_FILE, RunRecord, TrainingJob, dataset_key, read_run, write_run
 from srgaze360.versions import environment
 
@@ -98,13 +99,18 @@ def train_predictor(
         settings=dict(settings or {}),
         versions=environment(),
     )
-    _make_ready(out, record, overwrite=overwrite)
+    # of several processes (torchrun) the first one writes; the others wait for it where they join
+    leads = os.environ.get("RANK", "0") == "0"
+    if leads:
+        _make_ready(out, record, overwrite=overwrite)
     val = data.select(split=CHOSEN_ON) if CHOSEN_ON in data.splits and split != CHOSEN_ON else None
     job = TrainingJob(rows, out, seed, val, settings or {}, device, cache)
     predictor = kind.train(job)
     record = record.model_copy(update={"facts": predictor.facts()})
-    write_run(out, record, predictor)
-    (out / STARTED_FILE).unlink()
+    if leads:
+        write_run(out, record, predictor)
+        (out / STARTED_FILE).unlink()
+        predictor.finish(out)
     return record
 
 
@@ -113,7 +119,8 @@ def _make_ready(out: Path, record: RunRecord, *, overwrite: bool) -> None:
     started = out / STARTED_FILE
     if started.is_file() and read_run(out, STARTED_FILE) == record:
         return
-    present = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    leftovers = set(out.glob(TEMPORARY_PATTERN)) if out.is_dir() else set()  # of a kill while a file was written
+    present = sorted(path.name for path in out.iterdir() if path not in leftovers) if out.is_dir() else []
     if present and not overwrite:
         stopped = " (a training that was stopped, with other settings, data or versions)" if started.is_file() else ""
         raise InputError(
