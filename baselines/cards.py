@@ -1,4 +1,4 @@
-"""Model cards: what a registered predictor says of itself, as data, as a line of a table, and in full.
+"""Model cards: what a registered predictor says of itself, as data, as a paragraph, and in full.
 
 Conventions
 -----------
@@ -11,14 +11,13 @@ import inspect
 from typing import Any
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from srgaze360.console import OUT
 from srgaze360.errors import InputError
 from srgaze360.predictors import PREDICTORS, Predictor
-
-MAX_WIDTH = 120
 
 
 def card(name: str) -> dict[str, Any]:
@@ -57,35 +56,32 @@ def card(name: str) -> dict[str, Any]:
     return facts
 
 
-def print_table(cards: list[dict[str, Any]]) -> None:
-    """Print a line for each predictor."""
-    table = Table(width=min(OUT.width, MAX_WIDTH), box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("predictor", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("looks at", ratio=2)
-    table.add_column("what it does", ratio=5)
-    table.add_column("source", ratio=4)
+def print_list(cards: list[dict[str, Any]]) -> None:
+    """Print a paragraph for each predictor: name and size, what it does, what it looks at, where it comes from."""
     for one in cards:
         if one["error"]:
-            cells = ("", "", "broken: " + one["error"], "")
-        else:
-            reads = [f"column {name}" for name in one["reads"]]
-            does = one["summary"] + (f" Needs {one['needs']}." if one["needs"] else "")
-            cells = (_sizes(one), ", ".join([*one["inputs"], *reads]) or "nothing", does, one["source"])
-        # text, not markup: a plug-in's own words may hold brackets
-        table.add_row(*map(Text, (one["name"], *cells)), style="red" if one["error"] else None)
-    OUT.print(table, soft_wrap=False)
+            OUT.print(Text(one["name"], style="bold red"), Text(f"broken: {one['error']}"), soft_wrap=False)
+            continue
+        OUT.print(Text.assemble((one["name"], "bold"), "  ", (_size(one), "cyan")), soft_wrap=False)
+        reads = [f"column {name}" for name in one["reads"]]
+        needs = f" Needs {one['needs']}." if one["needs"] else ""
+        lines = (
+            one["summary"] + needs,
+            f"looks at: {', '.join([*one['inputs'], *reads]) or 'nothing'}",
+            f"source: {one['source']}",
+        )
+        for line in lines:
+            # text, not markup: a plug-in's own words may hold brackets
+            OUT.print(Padding(Text(line), (0, 0, 0, 4)), soft_wrap=False)
 
 
-def _sizes(one: dict[str, Any]) -> str:
+def _size(one: dict[str, Any]) -> str:
     if not one["sizes"]:
-        return "fitted" if one["trained"] else "none"
-    return "\n".join(f"{size} {_count(number)}" for size, number in one["sizes"].items())
+        return "fitted on a train split" if one["trained"] else "nothing to train"
+    return ", ".join(f"{size} {_count(number)}" for size, number in one["sizes"].items()) + " parameters"
 
 
-def _count(number: int | None) -> str:
-    if number is None:
-        return "?"
+def _count(number: int) -> str:
     return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"
 
 
@@ -93,8 +89,8 @@ def print_card(one: dict[str, Any]) -> None:
     """Print all that a predictor says of itself."""
     if one["error"]:
         raise InputError(f"Expected the predictor {one['name']!r} to be usable, found: {one['error']}")
-    print_table([one])
-    OUT.print(one["description"], markup=False)
+    print_list([one])
+    OUT.print("\n" + one["description"], markup=False)
     if one.get("changes"):
         OUT.print("\nChanged for the sphere:")
         for change in one["changes"]:

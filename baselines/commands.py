@@ -10,13 +10,13 @@ import typer
 
 def models(
     name: Annotated[str | None, typer.Argument(help="One predictor, to read its whole card.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a list of objects.")] = False,
 ) -> None:
     """List the predictors there are: what they do, what they look at, how large they are, whether they must be trained.
 
     Example: `srgaze360 models mmrgaze360`
     """
-    from baselines.cards import card, print_card, print_table
+    from baselines.cards import card, print_card, print_list
     from srgaze360.console import print_json
     from srgaze360.predictors import PREDICTORS
 
@@ -26,7 +26,7 @@ def models(
     elif name:
         print_card(cards[0])
     else:
-        print_table(cards)
+        print_list(cards)
 
 
 def train(

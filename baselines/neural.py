@@ -37,7 +37,7 @@ from baselines.training.trainer import fit
 from srgaze360 import sphere
 from srgaze360.console import progress, say
 from srgaze360.dataset import Dataset
-from srgaze360.errors import EnvironmentProblem, SRGaze360Error
+from srgaze360.errors import EnvironmentProblem
 from srgaze360.files import read_json, write_text
 from srgaze360.predictors import Guess, Predictor, Query, TrainingJob
 
@@ -105,13 +105,15 @@ class NeuralPredictor(Predictor):
         }
 
     @classmethod
-    def _size(cls, size: str) -> int | None:
-        """Trainable parameters of a size; None where the network cannot be made without weights."""
-        try:
-            with torch.device("meta"):
-                return parameters(cls.make(cls.settings_of({"size": size})))
-        except SRGaze360Error:
-            return None
+    def outline(cls, size: str) -> Settings:
+        """Settings of a size for a network of the same form that needs no weights from anywhere."""
+        return cls.settings_of({"size": size})
+
+    @classmethod
+    def _size(cls, size: str) -> int:
+        """Trainable parameters of a size; computes none of them."""
+        with torch.device("meta"):
+            return parameters(cls.make(cls.outline(size)))
 
     # --- training ---
 

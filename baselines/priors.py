@@ -205,6 +205,7 @@ class HeadPrior(Predictor):
     name = "head-prior"
     summary = "The train split's mean target relative to the head (east, north, radial)."
     source = "after 'Fixed bias' of Recasens et al., NeurIPS 2015"
+    inputs = ("head direction",)
     trained = True
 
     def __init__(self, state: HeadState) -> None:

@@ -13,6 +13,10 @@ from srgaze360 import heatmaps, sphere
 from srgaze360.dataset import Dataset
 from srgaze360.predictors import PREDICTORS, Predictor, Query, TrainingJob, open_predictor
 
+BRIEFLY = {
+    "data": {"height": 128, "crop": 16},
+    "train": {"steps": 1, "panoramas": 2, "validations": 1, "cache": False},
+}
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHAPE = (heatmaps.HEIGHT, heatmaps.WIDTH)
 TRIVIAL = ["centre", "head-prior", "latitude-prior", "random", "region-chance"]
@@ -33,10 +37,11 @@ def job_on(data: Dataset) -> TrainingJob:
 
 
 def ready(name: str, data: Dataset, folder: Path) -> Predictor:
-    """A predictor that can predict; trained on the fake train split if it must be."""
-    if not PREDICTORS.get(name).trained:
+    """A predictor that can predict; trained on the fake train split if it must be, a network as briefly as can be."""
+    kind = PREDICTORS.get(name)
+    if not kind.trained:
         return open_predictor(name, seed=3)[0]
-    train_predictor(name, data, folder / name)
+    train_predictor(name, data, folder / name, settings=BRIEFLY if hasattr(kind, "network") else None)
     return open_predictor(str(folder / name))[0]
 
 

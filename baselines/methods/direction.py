@@ -120,7 +120,7 @@ class Direction(NeuralPredictor):
     """Gaze direction from the head crop and the latitude, and the point of the sphere that it meets; blind to the scene."""
 
     name = "direction"
-    summary = "gaze direction from the head crop, met with the sphere (GDE module of the ICCV 2021 paper); no scene"
+    summary = "Gaze direction from the head crop, met with the sphere (GDE module of the ICCV 2021 paper); no scene."
     source = LI_2021
     inputs = ("head crop", "head latitude")
     options = DirectionOptions

@@ -161,7 +161,7 @@ class DualPath2021(NeuralPredictor):
     """Sight line in three dimensions, a local and a distant region of the panorama, and the fusion of what is seen in both."""
 
     name = "dualpath2021"
-    summary = "gaze direction, then a local and a distant region along the sight line, fused on the panorama (ICCV 2021)"
+    summary = "Gaze direction, then a local and a distant region along the sight line, fused on the panorama (ICCV 2021)."
     source = LI_2021
     inputs = ("panorama", "head crop", "head direction", "head radius")
     options = DualPathOptions

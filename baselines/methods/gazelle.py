@@ -178,7 +178,7 @@ class Gazelle(NeuralPredictor):
     """Gaze-LLE (Ryan et al., CVPR 2025) on the panorama: frozen DINOv2 encoder, head prompt, light transformer decoder."""
 
     name = "gazelle"
-    summary = "frozen DINOv2 features of the panorama, head prompt, light transformer decoder"
+    summary = "Frozen DINOv2 features of the panorama, head prompt, light transformer decoder."
     source = "Ryan et al., Gaze-LLE: Gaze Target Estimation via Large-Scale Learned Encoders, CVPR 2025, arXiv 2412.09586"
     inputs = ("panorama", "head position and size")
     needs = "pretrained DINOv2 weights"
@@ -207,6 +207,13 @@ class Gazelle(NeuralPredictor):
             "train": {"lr": 1e-3},
         },
     }
+
+    @classmethod
+    def outline(cls, size: str) -> Settings:
+        """Settings of a size with a fresh encoder in the place of the pretrained one."""
+        settings = cls.settings_of({"size": size})
+        name = str(settings.model["backbone"]).rpartition("/")[2].removeprefix("random:")
+        return cls.settings_of({"size": size, "model": {"backbone": f"random:{name}"}})
 
     @classmethod
     def network(cls, options: GazelleOptions, settings: Settings) -> GazelleNetwork:

@@ -100,17 +100,18 @@ class GazelleTangentNetwork(PromptedGaze):
         self.backbone.require(options.view, "model.view")
         self.reach = math.radians(options.reach_deg)
         tokens = options.view // self.stride
-        frames = view_frames(options.ring)
-        cells = patch_rays(frames, torch.full((len(frames),), self.reach), tokens)
-        right, up, forward = rotated(frames[:, None, None], cells).unbind(-1)
-        positions = position_embedding(torch.atan2(right, forward), torch.atan2(up, forward), options.width, 2 * tokens)
-        constants = {
-            "frames": frames,
-            "rays": patch_rays(frames, torch.full((len(frames),), self.reach), options.view),
-            "cells": cells,
-            "positions": positions.permute(0, 3, 1, 2),
-            "weights": view_weights(frames, self.reach, options.rows),
-        }
+        with torch.device("cpu"):  # constants are computed even where the network is only outlined
+            frames = view_frames(options.ring)
+            cells = patch_rays(frames, torch.full((len(frames),), self.reach), tokens)
+            right, up, forward = rotated(frames[:, None, None], cells).unbind(-1)
+            positions = position_embedding(torch.atan2(right, forward), torch.atan2(up, forward), options.width, 2 * tokens)
+            constants = {
+                "frames": frames,
+                "rays": patch_rays(frames, torch.full((len(frames),), self.reach), options.view),
+                "cells": cells,
+                "positions": positions.permute(0, 3, 1, 2),
+                "weights": view_weights(frames, self.reach, options.rows),
+            }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
         self.bearing = mlp([4, options.width, options.width])

@@ -116,7 +116,7 @@ class SphericalUNetPredictor(NeuralPredictor):
     """A U-Net of distortion-aware convolutions over the panorama, with the head's place and crop at its bottleneck."""
 
     name = "spherical-unet"
-    summary = "U-Net of SphereNet convolutions on the panorama, head mask and head crop at the bottleneck"
+    summary = "U-Net of SphereNet convolutions on the panorama, head mask and head crop at the bottleneck."
     source = "Coors, Condurache and Geiger, SphereNet, ECCV 2018; Ronneberger et al., U-Net, MICCAI 2015"
     inputs = ("panorama", "head crop", "head direction", "head radius")
     options = SphericalUNetOptions

@@ -23,6 +23,7 @@ from baselines.mmrgaze360.sightline import GazeGenerator
 from baselines.nets.blocks import PanoramaDecoder, PanoramaEncoder, standardised
 from baselines.neural import GazeModel, NeuralPredictor, Options
 from baselines.training.settings import Settings
+from srgaze360.errors import InputError
 
 
 class MMROptions(Options):
@@ -51,6 +52,11 @@ class MMRGaze360Network(GazeModel):
 
     def __init__(self, options: MMROptions, settings: Settings) -> None:
         super().__init__()
+        if settings.data.height % options.scene_height:
+            raise InputError(
+                f"Expected panoramas whose rows are a multiple of those the scene is read at, found data.height="
+                f"{settings.data.height} and model.scene_height={options.scene_height}. Change one of them with --set."
+            )
         self.options = options
         reinject = options.reborn == "reinject"
         width, features = options.width, options.features
