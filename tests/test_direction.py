@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from baselines.data.batch import Batch, Output
-from baselines.methods.direction import Direction, DirectionEstimator, DirectionNet, DirectionOptions, SightLine, concentration
+from baselines.methods.direction import Direction, DirectionEstimator, DirectionNet, DirectionOptions, SightLine
 from baselines.nets import geometry
+from baselines.nets.spot import concentration
 from baselines.training.losses import losses
 from baselines.training.settings import LossSettings, Settings
 from srgaze360 import sphere
@@ -55,14 +56,13 @@ def test_the_point_is_where_the_chord_meets_the_sphere() -> None:
     assert sphere.angle_between(solved, gazes.double().numpy()).max() < 1e-4
 
 
-def test_no_gradient_of_heatmap_or_point_reaches_the_direction() -> None:
+def test_the_heatmap_teaches_the_direction_too() -> None:
     batch, net = make_batch(), network()
     output = net(batch)
     assert output.points is not None
-    assert not output.points.requires_grad
     losses(output, batch, LossSettings(direction=0.0))["total"].backward()
-    assert all(p.grad is None for p in net.estimator.direction.parameters())
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.estimator.spread.parameters())
+    for part in (net.estimator.direction, net.estimator.spread):
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in part.parameters())
 
 
 def reverse(net: DirectionNet, batch: Batch) -> None:

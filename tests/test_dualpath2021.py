@@ -148,9 +148,9 @@ def test_where_no_region_reaches_a_pathway_says_its_floor() -> None:
     assert torch.isfinite(output.heatmap).all()
 
 
-def test_only_the_angle_trains_the_direction() -> None:
+def test_what_is_seen_in_the_regions_does_not_move_them() -> None:
     net, batch = network(), make_batch()
-    losses(net(batch), batch, LossSettings(direction=0.0))["total"].backward()
+    losses(net(batch), batch, LossSettings(direction=0.0, deep=0.0))["total"].backward()
     assert all(p.grad is None for p in net.estimator.direction.parameters())
 
 

@@ -60,7 +60,7 @@ class TestContract:
         assert (stored.max(axis=(1, 2)) > stored.min(axis=(1, 2))).all()  # the checker refuses constant ones
 
     def test_answers_do_not_depend_on_the_batch(self, name: str, tmp_path: Path) -> None:
-        """To the last bit, but for networks: sums are taken in another order in a larger batch, and maps are flat after one step."""
+        """To the last bit, but for networks: a larger batch sums in another order, and maps are flat after one step."""
         data = fake_dataset(tmp_path / "data", people=20, images=True)
         predictor = ready(name, data, tmp_path)
         alike = partial(np.testing.assert_allclose, atol=0.02 if hasattr(predictor, "model") else 0.0, rtol=0.0)

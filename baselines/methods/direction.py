@@ -11,14 +11,14 @@ Directions are unit vectors in the head's frame (east, north, radial); a gaze in
 
 What it is trained by
 ---------------------
-The direction is trained by its angle to the true chord and by nothing else. Q says nothing of d's sign (d and -d meet the
-sphere in the same point), so no gradient of the heatmap flows into d: the heatmap trains how *concentrated* it is around Q.
-The answer is Q itself (the decoded heatmap would be Q too, up to the grid: no spread around Q has a better point).
+By the angle of the direction to the true chord, and by the heatmap around Q together. Never by Q alone: d and -d meet the
+sphere in the same point. Nor by the angle alone: who cannot tell left from right had best point between them, which is into
+the ball, and meets the sphere behind the camera, far from both; most targets are near. The heatmap's gradient through Q says
+so, and trains how *concentrated* the answer is. The answer is Q itself: no symmetric spread around Q has a better point.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -29,18 +29,18 @@ from torch import Tensor, nn
 from baselines.data.batch import Batch, Output
 from baselines.nets import geometry
 from baselines.nets.blocks import HeadEncoder, crop_standardised, mlp
+from baselines.nets.spot import START, concentration, spot
 from baselines.neural import GazeModel, NeuralPredictor, Options
 from baselines.training.settings import Settings
 
-SPREADS_DEG = (3.0, 90.0)
 LI_2021 = "Li et al., Looking here or there? Gaze following in 360-degree images, ICCV 2021"
 
 
 class SightLine(NamedTuple):
     """Where heads look.
 
-    ``direction`` (B, 3), unit, in the head's frame; ``exit`` (B, 3), where it meets the sphere, without gradient; ``kappa``
-    (B,), concentration of the answer around ``exit``.
+    ``direction`` (B, 3), unit, in the head's frame; ``exit`` (B, 3), where it meets the sphere; ``kappa`` (B,),
+    concentration of the answer around ``exit``.
     """
 
     direction: Tensor
@@ -49,14 +49,7 @@ class SightLine(NamedTuple):
 
     def heatmap(self, height: int) -> Tensor:
         """Logits (B, h, 2h) of the von Mises-Fisher density around the exit points."""
-        return self.kappa[:, None, None] * (geometry.cell_cosines(self.exit, height) - 1.0)
-
-
-def concentration(raw: Tensor) -> Tensor:
-    """Concentration of a von Mises-Fisher density from any number: 1 / spread^2, spreads between 3 and 90 degrees."""
-    low, high = (-2.0 * math.log(math.radians(spread)) for spread in reversed(SPREADS_DEG))
-    # a flat sigmoid: answers that are far off in the first steps must not drive it where its gradient is lost
-    return torch.exp(low + (high - low) * torch.sigmoid(raw / 4.0))
+        return spot(self.exit, self.kappa, height)
 
 
 class DirectionEstimator(nn.Module):
@@ -77,7 +70,7 @@ class DirectionEstimator(nn.Module):
         self.trunk = mlp([hidden + 16, hidden])
         self.direction = mlp([hidden, hidden, 3])
         self.spread = nn.Linear(hidden, 1)
-        nn.init.constant_(self.spread.bias, -3.0)  # starts at a spread of about 30 degrees
+        nn.init.constant_(self.spread.bias, START)
 
     def features(self, batch: Batch) -> Tensor:
         """Vectors (B, hidden) of heads: crop and sine of the latitude; the longitude is not told."""
@@ -89,7 +82,7 @@ class DirectionEstimator(nn.Module):
         """Sight lines of the people of a batch, from :meth:`features` where they are at hand."""
         features = self.features(batch) if features is None else features
         direction = geometry.normalised(self.direction(features).float())
-        exit_point = geometry.exit_points(batch.heads, batch.frames, direction.detach())
+        exit_point = geometry.exit_points(batch.heads, batch.frames, direction)
         return SightLine(direction, exit_point, concentration(self.spread(features).float().squeeze(-1)))
 
 

@@ -16,10 +16,10 @@ the sight line in any direction, not only to the left or right.
 
 What it is trained by
 ---------------------
-Everything is trained at once: the direction by its angle to the true chord, the fused heatmap and (deep supervision) the two
-pasted ones against the target, and the concentration of the Gaussian map as in :mod:`baselines.methods.direction`. The
-re-implementation trains in three stages and freezes what came before. The places of the regions are detached, so the direction
-learns from its own loss alone: that is what freezing comes to, and d and -d put the distant region in the same place.
+Everything is trained at once: the direction and the concentration of the Gaussian map as in :mod:`baselines.methods.direction`
+(the map is one of the deeply supervised ones), the fused heatmap and the two pasted ones against the target. The
+re-implementation trains in three stages and freezes what came before. The places of the regions are detached, so nothing that
+is seen in them moves them: that is what freezing comes to.
 
 Not copied
 ----------
@@ -139,13 +139,14 @@ class DualPathNet(GazeModel):
         """Say where the people of a batch look."""
         line = self.estimator(batch)
         ways = sideways(batch.frames, line.direction.detach())
-        centres = torch.stack([line.exit, beside(batch.heads, ways, (REACH - batch.radii).clamp_min(0.0))], dim=1)
+        exits = line.exit.detach()
+        centres = torch.stack([exits, beside(batch.heads, ways, (REACH - batch.radii).clamp_min(0.0))], dim=1)
         frames = tangent.patch_frames(centres)
         reach = torch.full_like(centres[..., 0], REACH)
         rays = tangent.patch_rays(frames, reach, self.view)
         spacing = tangent.patch_spacing(REACH, self.view)
         seen = tangent.sample_sphere(standardised(batch.panoramas), batch.owner, rays, spacing).transpose(1, 2)
-        spots = torch.exp(line.kappa.detach()[:, None, None] * ((rays[:, 0] * line.exit[:, None, None]).sum(-1) - 1.0))
+        spots = torch.exp(line.kappa.detach()[:, None, None] * ((rays[:, 0] * exits[:, None, None]).sum(-1) - 1.0))
         maps = torch.stack([spots, cone(batch.heads, ways, rays[:, 1])], dim=1)
         views = torch.cat([seen, maps[:, :, None]], dim=2)
         answers = torch.stack([self.distant(views[:, 0]), self.local(views[:, 1])], dim=1)

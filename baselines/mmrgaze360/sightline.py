@@ -19,6 +19,7 @@ from baselines.data.batch import Batch
 from baselines.mmrgaze360.reborn import Reinject
 from baselines.nets.blocks import HeadEncoder, crop_standardised, mlp
 from baselines.nets.geometry import exit_points, normalised, rotated
+from baselines.nets.spot import START, concentration
 
 NEAREST = (
     0.3  # depth of the exit point, in distances of the head, that is assumed at least: where it vanishes so would the line
@@ -30,13 +31,15 @@ class SightLine(NamedTuple):
     """What the head says.
 
     ``features`` (B, F); ``direction`` (B, 3), unit, in the head's frame; ``azimuth`` (B, 2): unit vector (east, north) along
-    which the line leaves the head; ``exit`` (B, 3): where the ray leaves the unit ball; ``points`` (B, K, 3) on the line.
+    which the line leaves the head; ``exit`` (B, 3): where the ray leaves the unit ball, and ``kappa`` (B,) how sure that is, as
+    a concentration; ``points`` (B, K, 3) on the line.
     """
 
     features: Tensor
     direction: Tensor
     azimuth: Tensor
     exit: Tensor
+    kappa: Tensor
     points: Tensor
 
 
@@ -44,7 +47,9 @@ class GazeGenerator(nn.Module):
     """Sight line from the head crop and the head's latitude: the *360-Gaze* generator.
 
     Only the latitude of the head enters, so that turning the panorama turns the line. The direction is an estimate of the
-    chord to the target and is supervised as a direction, never through its exit point alone: d and -d share that point.
+    chord to the target and is supervised as a direction, never through its exit point alone: d and -d share that point. The
+    spot around the exit point is supervised besides: by angle alone, an uncertain direction would point into the ball, and its
+    line end behind the camera.
 
     Parameters
     ----------
@@ -68,6 +73,8 @@ class GazeGenerator(nn.Module):
         self.mix = Reinject([_Residual(block) for block in blocks], features, on=reinject)
         self.direction = mlp((features, features, 3))
         self.multiples = nn.Linear(features, points)
+        self.spread = nn.Linear(features, 1)
+        nn.init.constant_(self.spread.bias, START)
         nn.init.zeros_(self.multiples.weight)
         with torch.no_grad():
             self.multiples.bias.copy_(torch.tensor(DEPTHS[:points]).log())
@@ -81,7 +88,8 @@ class GazeGenerator(nn.Module):
         direction = normalised(self.direction(features))
         azimuth = direction[:, :2] / torch.sqrt((direction[:, :2] ** 2).sum(-1, keepdim=True) + 1e-4)
         leaving = exit_points(heads, frames, direction)
-        return SightLine(features, direction, azimuth, leaving, self._points(heads, frames, direction, features))
+        kappa = concentration(self.spread(features).float().squeeze(-1))
+        return SightLine(features, direction, azimuth, leaving, kappa, self._points(heads, frames, direction, features))
 
     def _points(self, heads: Tensor, frames: Tensor, direction: Tensor, features: Tensor) -> Tensor:
         """Points (B, K, 3): where P + s d is seen, for K depths s."""
