@@ -191,7 +191,7 @@ class NeuralPredictor(Predictor):
     def predict_batches(self, batches: Iterable[Sequence[Query]]) -> Iterator[Guess]:
         """Answer batch after batch; on a GPU, processes read the panoramas ahead."""
         workers = self.settings.train.workers if self.device.type == "cuda" else 0
-        for batch in query_batches(batches, self.settings.data, workers):
+        for batch in query_batches(batches, self.settings.data, workers, self.cache):
             yield self._answer(batch)
 
     @torch.inference_mode()

@@ -38,6 +38,9 @@ def predict(
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda or cuda:1; auto is a GPU where there is one.")
     ] = "auto",
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder for prepared panoramas, which several predictions can share.")
+    ] = None,
 ) -> None:
     """Run a predictor on a split and write its predictions.
 
@@ -52,7 +55,16 @@ def predict(
     dataset = Dataset.open(data)
     with progress(f"Predicting {split}", len(dataset.select(split=split, suite=suite))) as advance:
         done = predict_split(
-            model, dataset, split, out, suite=suite, seed=seed, batch_size=batch_size, device=device, advance=advance
+            model,
+            dataset,
+            split,
+            out,
+            suite=suite,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            cache=cache,
+            advance=advance,
         )
     say(
         escape(

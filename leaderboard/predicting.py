@@ -58,6 +58,7 @@ def predict_split(
     seed: int = 0,
     batch_size: int = 32,
     device: str = "auto",
+    cache: Path | None = None,
     advance: Advance = silent,
 ) -> PredictionSummary:
     """Run a predictor on a split and write ``predictions.parquet``.
@@ -78,6 +79,8 @@ def predict_split(
         Largest number of people given to the predictor at once.
     device
         Where a predictor that computes on a device does so; ``auto`` is a GPU where there is one.
+    cache
+        Folder in which predictors keep what they prepare from panoramas, for others that are asked the same.
     advance
         Called with the number of people done since the last call.
 
@@ -96,6 +99,7 @@ def predict_split(
             f"Predictor {card.name!r} reads the columns {first_ids(card.reads)}, but dataset {data.root} lacks "
             f"{first_ids(unknown)}. Use a dataset that has them, or another predictor."
         )
+    predictor.cache = cache
     started = time.perf_counter()
     guess = predict_rows(predictor, card, rows, batch_size, advance)
     seconds = time.perf_counter() - started

@@ -85,7 +85,8 @@ class Predictor(abc.ABC):
     """Base of every predictor. Its class docstring says what it does; the class variables are its card.
 
     ``inputs`` names what it looks at, in words; ``reads`` the columns it needs beyond what every predictor may see; ``needs``
-    says what it cannot do without and does not bring along (pretrained weights), empty for nothing.
+    says what it cannot do without and does not bring along (pretrained weights), empty for nothing. ``cache`` may be set to a
+    folder in which predictors keep what they prepare from panoramas, for others who are asked the same.
     """
 
     name: ClassVar[str]
@@ -95,6 +96,7 @@ class Predictor(abc.ABC):
     reads: ClassVar[tuple[str, ...]] = ()
     trained: ClassVar[bool] = False
     needs: ClassVar[str] = ""
+    cache: Path | None = None
 
     @abc.abstractmethod
     def predict(self, queries: Sequence[Query]) -> Guess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from baselines.nets.geometry import head_frames
 from baselines.training.settings import AugmentSettings, DataSettings, Settings, TrainSettings
 from srgaze360.dataset import Dataset
 from srgaze360.errors import EnvironmentProblem, InputError
+from srgaze360.images import read_panorama, write_image
 from srgaze360.predictors import Query
 
 SETTINGS = Settings(
@@ -208,6 +209,40 @@ def test_queries_are_read_lazily(data: Dataset) -> None:
     assert len(next(stream)) == 3
     assert taken == [0]
     assert [name for batch in stream for name in batch.ids] == [query.sample_id for query in queries[3:]]
+
+
+def test_a_cache_answers_alike_and_is_shared(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries = [Query.of(sample, ()) for sample in data.samples()]
+    batches = [[queries[index] for index in chosen] for chosen in ((7, 0, 3), (6, 1), (2, 11, 4, 5))]
+    fresh = list(query_batches(batches, SETTINGS.data))
+    first = list(query_batches(iter(batches), SETTINGS.data, cache=tmp_path))
+    monkeypatch.setattr("baselines.data.prepared.prepare", lambda *_: pytest.fail("decoded again"))
+    again = list(query_batches(batches, SETTINGS.data, cache=tmp_path))
+    for one, two, three in zip(fresh, first, again, strict=True):
+        assert same(one, two)
+        assert same(one, three)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
+
+
+def test_a_cache_knows_when_panorama_or_head_changed(tmp_path: Path) -> None:
+    data = fake_dataset(tmp_path / "data", people=4, images=True).select(split="train")
+    queries = [Query.of(sample, ()) for sample in data.samples()][:2]
+    (before,) = query_batches([queries], SETTINGS.data, cache=tmp_path / "cache")
+    moved = [replace(query, head=PLACES["ahead"]) for query in queries]
+    (after,) = query_batches([moved], SETTINGS.data, cache=tmp_path / "cache")
+    assert not torch.equal(before.crops, after.crops)
+    panorama = read_panorama(queries[0].panorama_path)
+    write_image(queries[0].panorama_path, 255 - panorama)
+    (inverted,) = query_batches([queries], SETTINGS.data, cache=tmp_path / "cache")
+    assert (inverted.panoramas[0].float() + before.panoramas[0].float() - 255.0).abs().mean() < 8.0
+
+
+def test_a_cache_refuses_what_cannot_be_read(tmp_path: Path) -> None:
+    data = fake_dataset(tmp_path / "data", people=4, images=True).select(split="train")
+    queries = [Query.of(sample, ()) for sample in data.samples()]
+    queries[0].panorama_path.write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"Expected every panorama to be readable, found 1 of \d+ that are not; the first is"):
+        query_batches([queries], SETTINGS.data, cache=tmp_path / "cache")
 
 
 def test_a_query_without_its_panorama_is_an_error() -> None:

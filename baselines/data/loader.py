@@ -11,7 +11,7 @@ takes a part of the batch; the parts in order of rank are the batch of a single 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from baselines.data.batch import Batch
 from baselines.data.people import Person, Prepared, Subject
 from baselines.data.prepared import PreparedSplit, prepare
 from baselines.training.settings import DataSettings, Settings
+from srgaze360.console import progress
 from srgaze360.errors import InputError
 from srgaze360.files import generator
 from srgaze360.predictors import Query
@@ -152,24 +153,51 @@ def validation_batches(split: PreparedSplit, settings: Settings, panoramas: int 
         yield collate([plain(split[index], settings.data) for index in chosen])
 
 
-def query_batches(batches: Iterable[Sequence[Query]], settings: DataSettings, workers: int = 0) -> Iterator[Batch]:
+def query_batches(
+    batches: Iterable[Sequence[Query]], settings: DataSettings, workers: int = 0, cache: Path | None = None
+) -> Iterator[Batch]:
     """Batches for prediction, one for each batch of queries, read ahead by ``workers`` processes.
 
-    People are in the order of the queries; each panorama is decoded once per batch and is there once, whoever is on it.
+    People are in the order of the queries; each panorama is there once per batch, whoever is on it. With a ``cache``, all
+    panoramas are prepared first, or found prepared by whoever asked the same before: that takes all queries at once.
 
     Raises
     ------
     InputError
         A panorama cannot be read.
     """
-    return ahead(partial(_query_batch, settings=settings), batches, workers)
+    if cache is None:
+        return ahead(partial(_query_batch, settings=settings, page=partial(_read, settings=settings)), batches, workers)
+    batches = [list(batch) for batch in batches]
+    queries = [query for batch in batches for query in batch]
+    panoramas = len({query.panorama_path for query in queries})
+    with progress("prepare", panoramas) as advance:
+        kept = _Kept(PreparedSplit.asked(queries, settings, cache, workers=workers, advance=advance), queries)
+    return ahead(partial(_query_batch, settings=settings, page=kept), batches, workers)
 
 
-def _query_batch(queries: Sequence[Query], settings: DataSettings) -> Batch:
+def _read(path: Path, queries: Sequence[Query], settings: DataSettings) -> Prepared:
+    return prepare(path, [Subject.of(query) for query in queries], settings)
+
+
+class _Kept:
+    """Prepared panoramas by their path, with the people who are asked about."""
+
+    def __init__(self, split: PreparedSplit, queries: Sequence[Query]) -> None:
+        self._split = split
+        self._places = {path: index for index, path in enumerate(dict.fromkeys(query.panorama_path for query in queries))}
+
+    def __call__(self, path: Path, queries: Sequence[Query]) -> Prepared:
+        page = self._split[self._places[path]]
+        people = {person.sample_id: person for person in page.people}
+        return page._replace(people=tuple(people[query.sample_id] for query in queries))
+
+
+def _query_batch(queries: Sequence[Query], settings: DataSettings, page: Callable[[Path, Sequence[Query]], Prepared]) -> Batch:
     groups: dict[Path, list[int]] = {}
     for at, query in enumerate(queries):
         groups.setdefault(query.panorama_path, []).append(at)
-    prepared = [prepare(path, [Subject.of(queries[at]) for at in group], settings) for path, group in groups.items()]
+    prepared = [page(path, [queries[at] for at in group]) for path, group in groups.items()]
     batch = collate([plain(panorama, settings) for panorama in prepared], targets=False)
     places = torch.from_numpy(np.argsort(np.concatenate(list(groups.values()))))
     fields = {name: getattr(batch, name)[places] for name in ("owner", "heads", "frames", "radii", "crops", "reach")}

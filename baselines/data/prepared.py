@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from srgaze360.dataset import Dataset
 from srgaze360.errors import EnvironmentProblem, InputError
 from srgaze360.files import digest, path_inside
 from srgaze360.images import read_panorama
+from srgaze360.predictors import Query
 from srgaze360.sampler import SAMPLER_ID
 
 __all__ = ["Person", "Prepared", "PreparedSplit", "Subject", "prepare"]
@@ -146,7 +147,7 @@ class PreparedSplit(Sequence[Prepared]):
             skipped = [(str(sheet.path), fault) for sheet, fault in zip(sheets, faults, strict=True) if fault is not None]
             split = cls(_Fresh(kept, settings), sum(len(sheet.people) for sheet in kept), skipped)
         else:
-            store = _stored(sheets, data, settings, cache, workers, advance)
+            store = _stored(sheets, cache / _key(data, settings), settings, workers, advance)
             split = cls(store, len(store.index.people), store.index.skipped)
         if not len(split):
             path, reason = split.skipped[0]
@@ -155,6 +156,32 @@ class PreparedSplit(Sequence[Prepared]):
                 f"{reason} Run `srgaze360 verify {data.root}`."
             )
         return split
+
+    @classmethod
+    def asked(
+        cls, queries: Sequence[Query], settings: DataSettings, cache: Path, *, workers: int = 0, advance: Advance = silent
+    ) -> PreparedSplit:
+        """Prepare the panoramas that queries are about, in the order of their first query, or find them in the cache.
+
+        Raises
+        ------
+        InputError
+            A panorama cannot be read: nobody on it could be answered.
+        EnvironmentProblem
+            The disk is full or the cache cannot be written to.
+        """
+        groups: dict[Path, list[Query]] = {}
+        for query in queries:
+            groups.setdefault(query.panorama_path, []).append(query)
+        sheets = [Sheet(str(path), path, tuple(map(Subject.of, group))) for path, group in groups.items()]
+        store = _stored(sheets, cache / _key_of_queries(groups, settings), settings, workers, advance)
+        if store.index.skipped:
+            path, reason = store.index.skipped[0]
+            raise InputError(
+                f"Expected every panorama to be readable, found {len(store.index.skipped)} of {len(sheets)} that are not; the "
+                f"first is {path}: {reason} Run `srgaze360 verify` on the dataset."
+            )
+        return cls(store, len(queries), [])
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -231,14 +258,23 @@ def _key(data: Dataset, settings: DataSettings) -> str:
     )[:32]
 
 
+def _key_of_queries(groups: Mapping[Path, Sequence[Query]], settings: DataSettings) -> str:
+    """Digest of all that the prepared panoramas of queries depend on; files are told by size and time of change."""
+    asked = hashlib.sha256()
+    for path, group in groups.items():
+        facts = path.stat() if path.is_file() else None
+        asked.update(f"{path.absolute()}|{facts and (facts.st_size, facts.st_mtime_ns)}|".encode())
+        for query in group:
+            asked.update(f"{query.sample_id}|{query.head_radius!r}|".encode() + np.asarray(query.head, np.float64).tobytes())
+    kind = {"version": VERSION, "sampler": SAMPLER_ID, "settings": settings.model_dump(mode="json")}
+    return digest({**kind, "queries": asked.hexdigest()})[:32]
+
+
 # --- the cache --------------------------------------------------------------------------------------------------------
 
 
-def _stored(
-    sheets: Sequence[Sheet], data: Dataset, settings: DataSettings, cache: Path, workers: int, advance: Advance
-) -> Store:
-    """The store of a selection, prepared unless a whole one is there and all that it skipped is still unreadable."""
-    folder = cache / _key(data, settings)
+def _stored(sheets: Sequence[Sheet], folder: Path, settings: DataSettings, workers: int, advance: Advance) -> Store:
+    """The store in a folder, prepared unless a whole one is there and all that it skipped is still unreadable."""
     store = _usable(folder)
     if store is not None:
         return store

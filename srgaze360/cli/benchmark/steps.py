@@ -220,7 +220,9 @@ class Bench:
         # noted before it is done: a look that was cut short is a look
         self.plan.ledger.look(method.label, step.seed, inputs["run"] or None, self.data.info.label_digest, split)
         with progress("  predicting", len(self.data.select(split=split))) as advance:
-            done = predict_split(model, self.data, split, file, seed=step.seed, device=config.device, advance=advance)
+            done = predict_split(
+                model, self.data, split, file, seed=step.seed, device=config.device, cache=self.root / "cache", advance=advance
+            )
         rate = {"people": done.people, "people_per_second": round(done.people_per_second, 1), "heatmaps": done.heatmaps}
         return Made(digest_file(file), [file], rate)
 
