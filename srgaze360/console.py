@@ -26,18 +26,32 @@ def silent(_: int) -> None:
     """Advance nothing: the default of library functions that can report progress."""
 
 
+_shown: list[Progress] = []  # the bars on the terminal, of which there can be one display at a time
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """The display of bars: the one that is there, for what happens within a step, or a new one."""
+    if _shown:
+        yield _shown[0]
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=ERR) as bars:
+        _shown.append(bars)
+        try:
+            yield bars
+        finally:
+            _shown.clear()
+
+
 @contextmanager
 def progress(label: str, total: int) -> Iterator[Advance]:
-    """Report progress over ``total`` steps; the yielded function takes the number of steps just done."""
+    """Report progress over ``total`` steps; the yielded function takes the number of steps just done.
+
+    May be used within itself: the inner steps get a bar below the outer one.
+    """
     if ERR.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=ERR) as bars:
+        with _bars() as bars:
             task = bars.add_task(label, total=total)
             yield lambda steps: bars.advance(task, steps)
         return

@@ -29,6 +29,6 @@ def test_the_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     elsewhere.mkdir()
     assert "Everything is in order." in run([binaries / "srgaze360", "doctor"], elsewhere)
     assert "mixed" in run([binaries / "srgaze360", "recipes", "list"], elsewhere)
-    run([binaries / "srgaze360", "demo", "--photos", "20", "--out", elsewhere / "demo"], elsewhere)
+    run([binaries / "srgaze360", "demo", "--photos", "20", "--steps", "2", "--out", elsewhere / "demo"], elsewhere)
     assert (elsewhere / "demo" / "board" / "index.html").stat().st_size > 10_000
     assert str(REPOSITORY) not in run([binaries / "python", "-c", "import srgaze360; print(srgaze360.__file__)"], elsewhere)

@@ -33,8 +33,8 @@ class AugmentSettings(Part):
     yaw: bool = Field(True, description="roll the panorama by any number of columns")
     mirror: float = Field(0.5, ge=0.0, le=1.0, description="share of panoramas mirrored, labels with them")
     tilt_deg: float = Field(0.0, ge=0.0, le=45.0, description="spread of a tilt of the whole sphere (half-normal)")
-    colour: float = Field(0.2, ge=0.0, le=1.0, description="strength of changes of brightness, contrast, saturation")
-    jitter: float = Field(0.1, ge=0.0, le=0.5, description="spread of the head's place and size, in head radii")
+    colour: float = Field(0.1, ge=0.0, le=1.0, description="strength of changes of brightness, contrast, saturation")
+    jitter: float = Field(0.04, ge=0.0, le=0.5, description="spread of the head's place and size, in head radii")
 
 
 class LossSettings(Part):
@@ -57,7 +57,7 @@ class TrainSettings(Part):
     steps: int = Field(2000, ge=1)
     panoramas: int = Field(16, ge=1, description="panoramas in a batch, over all processes and accumulated parts")
     accumulate: int = Field(1, ge=1, description="parts that a batch is cut into, one after the other")
-    lr: float = Field(3e-3, gt=0.0)
+    lr: float = Field(1e-3, gt=0.0)
     weight_decay: float = Field(0.01, ge=0.0)
     warmup: float = Field(0.1, ge=0.0, lt=1.0, description="share of the steps with a rising learning rate")
     clip: float = Field(1.0, gt=0.0, description="largest norm of the gradient")
