@@ -165,17 +165,25 @@ def cells(item: Comparison) -> tuple[str, ...]:
 
 
 def table(comparisons: Sequence[Comparison]) -> Any:  # noqa: ANN401 - a rich table; rich is imported late
-    """Comparisons as a table for the terminal."""
+    """Comparisons as a table for the terminal, 80 columns wide or less; who was compared is said below it."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in HEADS:
-        shown.add_column(head, justify="left" if head in ("learnt", "trivial", "") else "right")
+    several = any(item.seeds > 1 for item in comparisons)
+    counts = [cells(item)[7] for item in comparisons]
+    caption = f"people / clusters: {', '.join(dict.fromkeys(counts))}" if counts else None
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
+    heads = [HEADS[0], HEADS[1], *([HEADS[2]] if several else []), HEADS[3], HEADS[4], "difference ° (95 %)", ""]
+    for head in heads:
+        shown.add_column(head, justify="left" if head in ("learnt", "trivial", "") else "right", no_wrap=True)
     colours = {BETTER: "green", WORSE: "red"}
     for item in comparisons:
-        *facts, verdict = cells(item)
+        learnt, _, seeds, trivial, *_, verdict = cells(item)
+        interval = f"({_text(item.low_deg, '+.1f')}, {_text(item.high_deg, '+.1f')})"
+        difference = f"{_text(item.difference_deg, '+.1f')} {interval}"
+        means = [_text(item.learnt_deg, ".1f"), _text(item.trivial_deg, ".1f")]
+        facts = (learnt, means[0], *([seeds] if several else []), trivial, means[1], difference)
         shown.add_row(*map(Text, facts), Text(verdict, style=colours.get(verdict, "")))
     return shown
 
