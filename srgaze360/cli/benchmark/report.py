@@ -26,7 +26,7 @@ DISTANCE = "angular_distance_deg"
 TRIVIAL = ("random", "centre", "latitude-prior", "head-prior", "region-chance")  # what any real method has to beat
 RESAMPLES = 2000
 HEADS = ("learnt", "mean °", "seeds", "trivial", "mean °", "difference °", "95 %", "people / clusters", "")
-BETTER, WORSE, NOT_APART = "better", "worse", "not told apart"
+BETTER, WORSE, NOT_APART = "better", "worse", "undecided"
 
 
 class Comparison(NamedTuple):
@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` where the 95 % interval excludes 0, else ``not told apart``."""
+        """``better`` or ``worse`` where the 95 % interval excludes 0, else ``undecided``."""
         if self.low_deg is None or self.high_deg is None:
             return NOT_APART
         return BETTER if self.high_deg < 0.0 else WORSE if self.low_deg > 0.0 else NOT_APART
@@ -179,11 +179,11 @@ def table(comparisons: Sequence[Comparison]) -> Any:  # noqa: ANN401 - a rich ta
         shown.add_column(head, justify="left" if head in ("learnt", "trivial", "") else "right", no_wrap=True)
     colours = {BETTER: "green", WORSE: "red"}
     for item in comparisons:
-        learnt, _, seeds, trivial, *_, verdict = cells(item)
+        learnt, _, _, trivial, *_, verdict = cells(item)
         interval = f"({_text(item.low_deg, '+.1f')}, {_text(item.high_deg, '+.1f')})"
         difference = f"{_text(item.difference_deg, '+.1f')} {interval}"
         means = [_text(item.learnt_deg, ".1f"), _text(item.trivial_deg, ".1f")]
-        facts = (learnt, means[0], *([seeds] if several else []), trivial, means[1], difference)
+        facts = (learnt, means[0], *([str(item.seeds)] if several else []), trivial, means[1], difference)
         shown.add_row(*map(Text, facts), Text(verdict, style=colours.get(verdict, "")))
     return shown
 
