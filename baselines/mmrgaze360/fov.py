@@ -1,4 +1,4 @@
-"""360-FoV: the field of view on the sphere: cones around the sight line, a field learnt from the head, and coordinates.
+"""360-FoV: the field of view on the sphere, as cones around the sight line and as the sight line's own coordinates.
 
 Conventions
 -----------
@@ -10,8 +10,7 @@ Everything is in coordinates that turn with the head and its sight line, so maps
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from baselines.data.batch import Batch
 from baselines.mmrgaze360.sightline import SightLine
@@ -40,33 +39,3 @@ def field_of_view(batch: Batch, line: SightLine, sharpness: tuple[float, ...], h
     level = (-cell_directions(height, heads.device)[..., 1]).expand_as(arc)
     radial = direction[:, 2, None, None].expand_as(arc)
     return torch.stack([*cones, along, across.abs(), chords[:, 2], arc, near, masks, level, radial], dim=1)
-
-
-class GazeField(nn.Module):
-    """Maps (B, channels, h, 2h) over the directions in which a head may look, learnt from its vector.
-
-    One direction cannot say that somebody looks either here or there, nor how sure it is. The head's vector gives a small map
-    over chord directions as seen from the head, (east, north) in [-1, 1] (orthographic: a chord points into the ball, so these
-    two tell it), and every cell of the panorama reads it where its chord points. It is in the head's frame: it turns with it.
-
-    Parameters
-    ----------
-    features
-        Length of the head's vector.
-    channels
-        Number of maps.
-    size
-        Cells along a side of the small map.
-    """
-
-    def __init__(self, features: int, channels: int, size: int) -> None:
-        super().__init__()
-        self.channels, self.size = channels, size
-        self.draw = nn.Linear(features, channels * size * size)
-
-    def forward(self, batch: Batch, features: Tensor, height: int) -> Tensor:
-        """Read the small maps of head vectors (B, F) at the chords to all cells."""
-        chords = cell_chords(batch.heads, batch.frames, height)
-        maps = self.draw(features).unflatten(1, (self.channels, self.size, self.size)).to(chords.dtype)
-        places = torch.stack([chords[:, 0], -chords[:, 1]], dim=-1)  # rows of the map run from north to south
-        return functional.grid_sample(maps, places, padding_mode="border", align_corners=True)

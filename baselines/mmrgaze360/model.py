@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from baselines.data.batch import Batch, Output
-from baselines.mmrgaze360.fov import COORDINATES, GazeField, field_of_view
+from baselines.mmrgaze360.fov import COORDINATES, field_of_view
 from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.patches import PatchModule, degrees
 from baselines.mmrgaze360.reborn import Recycler
@@ -36,8 +36,6 @@ class MMROptions(Options):
     stride: Literal[2, 4, 8] = Field(4, description="rows of that panorama per row of the heatmap")
     fov: bool = Field(True, description="the 360-FoV: cone fields around the sight line")
     sharpness: tuple[float, ...] = Field((1.0, 3.0, 10.0, 30.0, 100.0), description="exponents of the cone fields")
-    field: int = Field(4, ge=0, le=64, description="maps of the learnt part of the 360-FoV; 0 for none")
-    field_size: int = Field(16, ge=4, le=64, description="cells along a side of such a map, over chord directions")
     points: int = Field(5, ge=0, le=8, description="points K on the 360-Gaze that patches are centred on; 0 for no patches")
     reaches_deg: tuple[float, ...] = Field((10.0, 25.0), description="half the angle a patch shows across, one per scale")
     patch_size: int = Field(16, ge=8, le=128, multiple_of=4, description="cells along a side of a patch")
@@ -68,9 +66,7 @@ class MMRGaze360Network(GazeModel):
         self.encoder = PanoramaEncoder(width, 4)
         self.decoder = PanoramaDecoder(self.encoder.channels, 2 * width, stride=options.stride)
         sharpness = len(options.sharpness) if options.fov else 0
-        field = options.field if options.fov else 0
-        self.field = GazeField(features, field, options.field_size) if field else None
-        maps = sharpness + COORDINATES + field
+        maps = sharpness + COORDINATES
         self.patches = None
         if options.points:
             self.patches = PatchModule(
@@ -94,8 +90,6 @@ class MMRGaze360Network(GazeModel):
         scene = self.decoder(self.encoder(standardised(_shrunk(batch.panoramas, self.options.scene_height))))
         sharpness = self.options.sharpness if self.options.fov else ()
         maps = [field_of_view(batch, line, sharpness, self.height)]
-        if self.field is not None:
-            maps.append(self.field(batch, line.features, self.height))
         found = None
         if self.patches is not None:
             found = self.patches(batch, line, self.height)
