@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from neural_batches import alone, make_batch, turned
+from neural_batches import make_batch, turned
 
 from baselines.data.batch import Batch
 from baselines.mmrgaze360.fov import COORDINATES, field_of_view
@@ -132,14 +132,6 @@ def test_turning_the_panorama_turns_the_answer(columns: int, batch: Batch) -> No
     torch.testing.assert_close(after.heatmap, torch.roll(before.heatmap, columns * 16 // 128, dims=-1), atol=2e-3, rtol=1e-3)
     torch.testing.assert_close(after.direction, before.direction, atol=1e-5, rtol=0)
     assert not torch.allclose(after.heatmap, before.heatmap, atol=0.02)
-
-
-def test_an_answer_does_not_depend_on_the_batch(batch: Batch) -> None:
-    made = network()
-    with torch.no_grad():
-        together = made(batch)
-        for person in range(len(batch)):
-            torch.testing.assert_close(made(alone(batch, person)).heatmap[0], together.heatmap[person], atol=1e-4, rtol=1e-4)
 
 
 def test_sizes_and_options_are_checked() -> None:
