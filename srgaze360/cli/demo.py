@@ -26,9 +26,9 @@ MARKER = ".srgaze360-demo"
 SEED = 360
 WIDTH = 1024  # of rendered panoramas: that of the demo's recipe
 PANORAMAS = 0.1  # rendered panoramas per photo
-STEPS = 250  # of each network: enough to beat what does not look, far from what it could reach
+STEPS = 180  # of each network: enough to beat what does not look, far from what it could reach
 LOOKS = 4  # at val
-LEARNT = {"direction": 4, "dualpath2021": 1, "mmrgaze360": 1}  # multiples of the steps: one without a scene is cheap
+LEARNT = {"direction": 3, "dualpath2021": 1, "mmrgaze360": 1}  # multiples of the steps: one without a scene is cheap
 TRAINED = ("latitude-prior", "head-prior", *LEARNT)
 UNTRAINED = ("random", "centre", "region-chance")
 
@@ -41,7 +41,7 @@ def demo(
         int, typer.Option(min=20, max=5000, help="Procedural photos, train and test; a tenth as many panoramas.")
     ] = 300,
     steps: Annotated[
-        int, typer.Option(min=1, help="Training steps of the small networks; four times as many for direction.")
+        int, typer.Option(min=1, help="Training steps of the small networks; three times as many for direction.")
     ] = STEPS,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.", show_default="the cores of this machine")] = (
         os.cpu_count() or 1
