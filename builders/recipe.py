@@ -16,17 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from builders.backgrounds import BACKGROUNDS
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, suggestion
 from srgaze360.files import digest
-from srgaze360.settings import parse_setting
+from srgaze360.settings import parse_setting, read_mapping, shipped
 
 Split = Literal["train", "val", "test"]
 MOST_PHOTOS = 6  # on one sphere: six photos of 60 degrees leave room to place them apart
@@ -263,9 +261,7 @@ def _values(draw: Draw) -> tuple[float | str, ...]:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that ship with the project, sorted."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("builders.recipes").iterdir() if entry.name.endswith(".yaml")
-    )
+    return shipped(files("builders.recipes"))
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
@@ -288,20 +284,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
 def _resolve(name: str, seen: tuple[str, ...]) -> dict[str, Any]:
     if name in seen:
         raise InputError(f"Recipe {name!r} extends itself through {' -> '.join(seen)}. Break the circle.")
-    if name in recipe_names():
-        text = (files("builders.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    else:
-        raise InputError(
-            f"Expected the name of a shipped recipe or a YAML file, found {name!r}. {suggestion(name, recipe_names())}"
-        )
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"Expected YAML in recipe {name!r}, but it cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"Expected a mapping at the top of recipe {name!r}, found {type(content).__name__}.")
+    content = read_mapping(name, "recipe", files("builders.recipes"))
     parent = content.pop("extends", None)
     return _merged(_resolve(str(parent), (*seen, name)), content) if parent is not None else content
 

@@ -1,14 +1,54 @@
-"""Settings given on the command line: ``--set a.b=c``, the value in YAML."""
+"""Settings from YAML files, shipped or the user's own, and from the command line: ``--set a.b=c``, the value in YAML."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from srgaze360.errors import InputError
+from srgaze360.errors import InputError, suggestion
+
+
+def shipped(folder: Traversable) -> list[str]:
+    """Names of the YAML files in a folder of the package, sorted."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def read_mapping(name: str, what: str, folder: Traversable) -> dict[str, Any]:
+    """Content of a YAML file: of a shipped one in ``folder``, by its name, or of the user's own; ``what`` names it in errors.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is no YAML, or no mapping.
+    """
+    names = shipped(folder)
+    if name in names:
+        text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    elif Path(name).is_file():
+        text = Path(name).read_text(encoding="utf-8")
+    else:
+        raise InputError(f"Expected the name of a shipped {what} or a YAML file, found {name!r}. {suggestion(name, names)}")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"Expected YAML in {what} {name!r}, but it cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"Expected a mapping at the top of {what} {name!r}, found {type(content).__name__}.")
+    return content
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, ``changes`` laid over ``base``."""
+    result = dict(base)
+    for key, value in changes.items():
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result
 
 
 def parse_setting(setting: str, example: str) -> tuple[list[str], Any]:

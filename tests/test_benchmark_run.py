@@ -409,6 +409,17 @@ def test_other_folders_are_left_alone(made: Path, tmp_path: Path, capsys: pytest
         Ledger(tmp_path / "bad")
 
 
+def test_a_dataset_that_is_there_is_taken(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As built by somebody else, on a cluster: nothing of it is made again."""
+    shutil.copytree(made / "out" / "dataset", tmp_path / "new" / "dataset")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "new").rglob("panoramas/**/*.jpg")}
+    assert before
+    words = ("benchmark", str(made / "small.yaml"), "--out", str(tmp_path / "new"), "--stop-after", "build")
+    ran = run_command(capsys, *words)
+    assert ran.code == 0, ran.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def test_two_benchmarks_do_not_share_a_folder(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(InputError, match="no other benchmark at work in .*, but one is"), locked(tmp_path):
         pass

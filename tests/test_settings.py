@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from baselines.training.resolve import merged, resolve
+from baselines.training.resolve import resolve
 from baselines.training.settings import Part
 from srgaze360.errors import InputError
-from srgaze360.settings import nested, parse_setting
+from srgaze360.settings import merged, nested, parse_setting
 
 
 class Options(Part):

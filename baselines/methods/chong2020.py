@@ -167,13 +167,11 @@ class Chong2020(NeuralPredictor):
         "base": {
             "model": {"width": 32, "depth": 5},
             "data": {"height": 256, "crop": 128},
-            "train": {"lr": 1e-3},
             "loss": {"in_frame": 0.1},
         },
         "large": {
             "model": {"width": 48, "depth": 5, "stride": 8},
             "data": {"height": 512, "crop": 192},
-            "train": {"lr": 1e-3},
             "loss": {"in_frame": 0.1},
         },
     }

@@ -128,7 +128,8 @@ class Direction(NeuralPredictor):
         "turning the sphere about the vertical turns the answer",
         "the head crop is gnomonic with local north up, so that crop and direction do not change with longitude",
         "the exit point is Q = P - 2 (P.d) d: no division by a component of d, none of the NaN that come with it",
-        "the loss is the angle, its gradient finite at 0 and at 180 degrees; nothing is trained through Q",
+        "the loss is the angle, its gradient finite at 0 and at 180 degrees, and with it that of the heatmap through Q; "
+        "never Q alone",
         "the heatmap is a von Mises-Fisher density around Q whose concentration is learnt; the answer is Q",
     )
 

@@ -198,13 +198,11 @@ class Gazelle(NeuralPredictor):
         "base": {
             "data": {"height": 448},
             "loss": {"in_frame": 0.1},
-            "train": {"lr": 1e-3},
         },
         "large": {
             "model": {"backbone": "hub:facebook/dinov2-large"},
             "data": {"height": 448},
             "loss": {"in_frame": 0.1},
-            "train": {"lr": 1e-3},
         },
     }
 

@@ -167,12 +167,11 @@ class GazelleTangent(Gazelle):
             "model": {**Gazelle.sizes["tiny"]["model"], "ring": 4, "view": 64},
             "loss": {"in_frame": 0.1},
         },
-        "base": {"data": {"height": 512}, "loss": {"in_frame": 0.1}, "train": {"lr": 1e-3}},
+        "base": {"data": {"height": 512}, "loss": {"in_frame": 0.1}},
         "large": {
             "model": {"backbone": "hub:facebook/dinov2-large", "view": 336},
             "data": {"height": 768},
             "loss": {"in_frame": 0.1},
-            "train": {"lr": 1e-3},
         },
     }
 

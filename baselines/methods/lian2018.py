@@ -125,11 +125,10 @@ class Lian2018(NeuralPredictor):
     options = SceneOptions
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {},
-        "base": {"model": {"width": 32, "depth": 5}, "data": {"height": 256, "crop": 128}, "train": {"lr": 1e-3}},
+        "base": {"model": {"width": 32, "depth": 5}, "data": {"height": 256, "crop": 128}},
         "large": {
             "model": {"width": 48, "depth": 5, "stride": 8},
             "data": {"height": 512, "crop": 192},
-            "train": {"lr": 1e-3},
         },
     }
 

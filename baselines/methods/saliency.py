@@ -91,8 +91,8 @@ class Saliency(NeuralPredictor):
     options = SceneOptions
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {},
-        "base": {"model": {"width": 32, "depth": 5}, "data": {"height": 256}, "train": {"lr": 1e-3}},
-        "large": {"model": {"width": 48, "depth": 5, "stride": 8}, "data": {"height": 512}, "train": {"lr": 1e-3}},
+        "base": {"model": {"width": 32, "depth": 5}, "data": {"height": 256}},
+        "large": {"model": {"width": 48, "depth": 5, "stride": 8}, "data": {"height": 512}},
     }
 
     @classmethod

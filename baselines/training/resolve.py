@@ -10,19 +10,11 @@ from pydantic import ValidationError
 from baselines.training.settings import Part, Settings
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, suggestion
+from srgaze360.settings import merged
 
 DEFAULT_SIZE = "tiny"
 
 AnyPart = TypeVar("AnyPart", bound=Part)
-
-
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings, ``changes`` laid over ``base``."""
-    result = dict(base)
-    for key, value in changes.items():
-        below = result.get(key)
-        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return result
 
 
 def checked(kind: type[AnyPart], values: Mapping[str, Any], what: str) -> AnyPart:

@@ -56,7 +56,7 @@ def demo(
     _build(out, workers)
     records = _compare(out, steps)
     _show(out)
-    _close(out)
+    _close(out, records)
     for line in _summary(out, records, time.monotonic() - started):
         say(line)
 
@@ -162,16 +162,17 @@ def _show(out: Path) -> None:
         advance(1)
 
 
-def _close(out: Path) -> None:
+def _close(out: Path, records: list[ScoreRecord]) -> None:
     """Learnt methods beside trivial predictors, on the ranking suite: paired differences over the demo's own test people."""
-    from leaderboard.records import read_record, read_samples, samples_path
+    from leaderboard.records import read_samples, samples_path
     from srgaze360.cli.benchmark.report import TRIVIAL, compare, table
     from srgaze360.console import ERR
 
-    results = {name: out / "results" / f"{name}.json" for name in (*LEARNT, *TRIVIAL)}
-    records = {name: read_record(path) for name, path in results.items()}
-    samples = {name: [read_samples(samples_path(path), records[name])] for name, path in results.items()}
-    suite = records["random"].ranking_suite
+    samples = {
+        record.predictor.name: [read_samples(samples_path(out / "results" / f"{record.predictor.name}.json"), record)]
+        for record in records
+    }
+    suite = records[0].ranking_suite
     pairs = compare({name: samples[name] for name in LEARNT}, {name: samples[name] for name in TRIVIAL}, [suite], seed=SEED)
     ERR.print(f"\nLearnt methods beside trivial ones, suite {suite}: angular distance, paired difference, its 95 % interval")
     ERR.print(table(pairs), soft_wrap=False)

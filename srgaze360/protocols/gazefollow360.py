@@ -39,8 +39,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from srgaze360 import sphere
-from srgaze360.errors import InputError, first_ids
-from srgaze360.protocols.ragged import consensus, weights_of
+from srgaze360.errors import InputError
+from srgaze360.protocols.checks import direction_faults, heatmap_faults
+from srgaze360.protocols.ragged import consensus
 from srgaze360.protocols.spherical import Evaluation, Metric
 from srgaze360.sphere import BoolArray, FloatArray
 
@@ -100,27 +101,11 @@ def validate(
     """
     prediction, annotations = np.asarray(prediction, dtype=np.float64), np.asarray(annotations, dtype=np.float64)
     n = len(prediction) if prediction.ndim else 0
-    faults = []
     if heatmaps is None:
-        faults.append("there are no heatmaps, and it decodes the arg-max of heatmaps (the spherical protocol needs none)")
-    elif np.ndim(heatmaps) != 3 or len(np.asarray(heatmaps)) != n or 0 in np.shape(heatmaps):
-        faults.append(f"heatmaps must have the shape ({n}, H, W), found {np.shape(heatmaps)}")
+        faults = ["there are no heatmaps, and it decodes the arg-max of heatmaps (the spherical protocol needs none)"]
     else:
-        lowest, highest = np.min(heatmaps, axis=(1, 2)), np.max(heatmaps, axis=(1, 2))  # NaN passes through both
-        faults += _count("heatmaps hold NaN, infinity or negative values", ~((lowest >= 0) & (highest < np.inf)))
-    if prediction.ndim != 2 or prediction.shape[1:] != (3,) or n == 0:
-        faults.append(f"predictions must be directions (n, 3) with n >= 1, found the shape {prediction.shape}")
-    else:
-        faults += _count("predictions are not unit vectors", ~_is_unit(prediction))
-    if annotations.ndim != 3 or annotations.shape[-1] != 3 or len(annotations) != n:
-        faults.append(f"annotations must be directions ({n}, m, 3), found the shape {annotations.shape}")
-    elif weights is not None and np.shape(weights) != annotations.shape[:2]:
-        faults.append(f"weights must have the shape {annotations.shape[:2]} of the annotations, found {np.shape(weights)}")
-    else:
-        w = weights_of(annotations, weights)
-        faults += _count("samples have weights that are negative or not finite", ~np.all((w >= 0) & np.isfinite(w), axis=1))
-        off = np.any((w > 0.0) & ~_is_unit(annotations), axis=1)
-        faults += _count("samples have annotations that are not unit vectors (those left out need weight 0)", off)
+        faults = heatmap_faults(np.asarray(heatmaps), n)
+    faults += direction_faults(prediction, annotations, weights)
     if image_sizes is not None:
         sizes = np.asarray(image_sizes)
         if sizes.shape != (n, 2) or sizes.dtype.kind not in "iu" or np.any(sizes < 1):
@@ -129,14 +114,6 @@ def validate(
         raise InputError(
             f"The gazefollow360 protocol cannot score this: {'; '.join(faults)}. Correct the arrays and score again."
         )
-
-
-def _is_unit(directions: FloatArray) -> BoolArray:
-    return np.asarray(np.abs(np.linalg.norm(directions, axis=-1) - 1.0) <= 1e-6)
-
-
-def _count(fault: str, bad: BoolArray) -> list[str]:
-    return [f"{np.count_nonzero(bad)} of {bad.size} {fault} (index {first_ids(np.flatnonzero(bad))})"] if np.any(bad) else []
 
 
 # --- resampling -------------------------------------------------------------------------------------------------------

@@ -45,11 +45,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from srgaze360 import sphere
-from srgaze360.errors import InputError, first_ids
+from srgaze360.errors import InputError
 from srgaze360.heatmaps import HEIGHT, WIDTH, cell_cosines
+from srgaze360.protocols.checks import counted, direction_faults, heatmap_faults
 from srgaze360.protocols.ragged import consensus, weighted_mean, weights_of
 from srgaze360.protocols.saliency import auc, cc, kld, nss, sim, truth_density
-from srgaze360.sphere import BoolArray, FloatArray
+from srgaze360.sphere import FloatArray
 
 VERSION = "1.0.0"
 
@@ -132,25 +133,9 @@ def validate(
     """
     prediction, annotations = np.asarray(prediction, dtype=np.float64), np.asarray(annotations, dtype=np.float64)
     n = len(prediction) if prediction.ndim else 0
-    faults = []
-    if prediction.ndim != 2 or prediction.shape[1:] != (3,) or n == 0:
-        faults.append(f"predictions must be directions (n, 3) with n >= 1, found the shape {prediction.shape}")
-    else:
-        faults += _count("predictions are not unit vectors", ~_is_unit(prediction))
-    if annotations.ndim != 3 or annotations.shape[-1] != 3 or len(annotations) != n:
-        faults.append(f"annotations must be directions ({n}, m, 3), found the shape {annotations.shape}")
-    else:
-        w = np.ones(annotations.shape[:2]) if weights is None else np.asarray(weights, dtype=np.float64)
-        if w.shape != annotations.shape[:2]:
-            faults.append(f"weights must have the shape {annotations.shape[:2]} of the annotations, found {w.shape}")
-        else:
-            faults += _count(
-                "samples have weights that are negative or not finite", ~np.all((w >= 0.0) & np.isfinite(w), axis=1)
-            )
-            off = np.any((w > 0.0) & ~_is_unit(annotations), axis=1)
-            faults += _count("samples have annotations that are not unit vectors (those left out need weight 0)", off)
+    faults = direction_faults(prediction, annotations, weights)
     if heatmaps is not None:
-        faults += _heatmap_faults(np.asarray(heatmaps), n)
+        faults += heatmap_faults(np.asarray(heatmaps), n)
     for name, column in (("in_frame", in_frame), ("in_frame_score", in_frame_score)):
         if column is not None and np.shape(column) != (n,):
             faults.append(f"{name} must have the shape ({n},), found {np.shape(column)}")
@@ -160,26 +145,9 @@ def validate(
         faults.append("in_frame_score was given without the truth in_frame")
     if in_frame_score is not None:
         score = np.asarray(in_frame_score, dtype=np.float64)
-        faults += _count("in_frame_score values are outside [0, 1] or NaN", ~((score >= 0.0) & (score <= 1.0)))
+        faults += counted("in_frame_score values are outside [0, 1] or NaN", ~((score >= 0.0) & (score <= 1.0)))
     if faults:
         raise InputError(f"The spherical protocol cannot score this: {'; '.join(faults)}. Correct the arrays and score again.")
-
-
-def _is_unit(directions: FloatArray) -> BoolArray:
-    return np.asarray(np.abs(np.linalg.norm(directions, axis=-1) - 1.0) <= 1e-6)
-
-
-def _count(fault: str, bad: BoolArray) -> list[str]:
-    return [f"{np.count_nonzero(bad)} of {bad.size} {fault} (index {first_ids(np.flatnonzero(bad))})"] if np.any(bad) else []
-
-
-def _heatmap_faults(maps: NDArray[np.generic], n: int) -> list[str]:
-    if maps.ndim != 3 or len(maps) != n or 0 in maps.shape:
-        return [f"heatmaps must have the shape ({n}, H, W), found {maps.shape}"]
-    lowest, highest = np.min(maps, axis=(1, 2)), np.max(maps, axis=(1, 2))  # NaN passes through both
-    return _count(
-        "heatmaps hold NaN, infinity or negative values (logits need exp or softmax)", ~((lowest >= 0) & (highest < np.inf))
-    )
 
 
 # --- metrics of directions --------------------------------------------------------------------------------------------

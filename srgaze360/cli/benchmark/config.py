@@ -15,17 +15,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, suggestion
 from srgaze360.files import digest
+from srgaze360.settings import merged, nested, read_mapping, shipped
 
 if TYPE_CHECKING:
     from baselines.training.settings import Settings
     from builders.recipe import Recipe
     from srgaze360.predictors import Predictor
+
+CONFIGS = files("srgaze360.cli.benchmark") / "configs"
 
 Seed = Annotated[int, Field(ge=0)]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=60)]
@@ -121,8 +123,6 @@ class BenchmarkConfig(_Strict):
 
     def settings_of(self, method: MethodConfig) -> dict[str, Any]:
         """Settings of a learnt method: size, what all share, its own, and the budget over it all."""
-        from baselines.training.resolve import merged
-
         shared = merged({"size": method.size or self.size}, self.settings)
         return merged(merged(shared, method.settings), self.budget.settings())
 
@@ -136,8 +136,7 @@ class BenchmarkConfig(_Strict):
 
 def config_names() -> list[str]:
     """Names of the configurations that ship with the project, sorted."""
-    folder = files("srgaze360.cli.benchmark") / "configs"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return shipped(CONFIGS)
 
 
 def load_config(name: str, settings: Sequence[str] = ()) -> BenchmarkConfig:
@@ -148,24 +147,7 @@ def load_config(name: str, settings: Sequence[str] = ()) -> BenchmarkConfig:
     InputError
         There is no such configuration, it is not YAML, a key is unknown, or a value is out of range.
     """
-    from builders.recipe import apply_setting
-
-    if name in config_names():
-        text = (files("srgaze360.cli.benchmark") / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
-    elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
-    else:
-        raise InputError(
-            f"Expected the name of a shipped benchmark or a YAML file, found {name!r}. {suggestion(name, config_names())}"
-        )
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"Expected YAML in benchmark {name!r}, but it cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"Expected a mapping at the top of benchmark {name!r}, found {type(content).__name__}.")
-    for setting in settings:
-        apply_setting(content, setting)
+    content = merged(read_mapping(name, "benchmark", CONFIGS), nested(settings, "budget.steps=100"))
     try:
         return BenchmarkConfig.model_validate(content)
     except ValidationError as error:

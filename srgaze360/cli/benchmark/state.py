@@ -21,13 +21,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srgaze360.dataset import explain
+from srgaze360.dataset import INFO_FILE, explain
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import TEMPORARY_PATTERN, digest, digest_file, read_json, write_text
 from srgaze360.predictors import RUN_FILE, read_run
 from srgaze360.versions import code_revision, environment
 
 RECORD_FILE = "benchmark.json"
+DATASET = "dataset"  # folder of the dataset, in that of the benchmark
 LOCK_FILE = ".lock"
 LOGS = (".csv", ".jsonl", ".log", ".txt", ".png")  # files of a run that say how it went, and decide no prediction
 
@@ -160,11 +161,13 @@ def read_benchmark(root: Path) -> BenchmarkRecord:
 
 
 def check_folder(root: Path) -> None:
-    """Raise InputError where ``root`` holds something, and no benchmark."""
+    """Raise InputError where ``root`` holds something that is neither a benchmark nor a dataset for one to take."""
     if root.is_file():
         raise InputError(f"Expected a folder for the benchmark, found a file at {root}. Give another --out.")
     found = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     present = [name for name in found if name != LOCK_FILE and not fnmatch(name, TEMPORARY_PATTERN)]
+    if present == [DATASET] and (root / DATASET / INFO_FILE).is_file():
+        return
     if present and RECORD_FILE not in present:
         raise InputError(
             f"Expected --out {root} to be new, empty, or the folder of a benchmark to go on with, found there: "

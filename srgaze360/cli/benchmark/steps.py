@@ -29,7 +29,7 @@ import pandas as pd
 from srgaze360.cli.benchmark.config import is_learnt
 from srgaze360.cli.benchmark.plan import HUMAN, Plan, Step, notes, row_name
 from srgaze360.cli.benchmark.report import DISTANCE, TRIVIAL, Comparison, compare, markdown
-from srgaze360.cli.benchmark.state import discard, run_digest
+from srgaze360.cli.benchmark.state import DATASET, discard, run_digest
 from srgaze360.console import progress, say
 from srgaze360.dataset import ANNOTATIONS_FILE, INFO_FILE, MANIFEST_FILE, Dataset
 from srgaze360.errors import SRGaze360Error
@@ -119,7 +119,7 @@ class Bench:
     @property
     def dataset(self) -> Path:
         """Folder of the dataset."""
-        return self.root / "dataset"
+        return self.root / DATASET
 
     @cached_property
     def data(self) -> Dataset:
