@@ -99,6 +99,7 @@ def test_people_without_a_target_do_not_count_and_one_cluster_says_nothing() -> 
     (found,) = compare({"a": [first]}, {"b": [second]}, ["mixed"])
     assert (found.people, found.clusters) == (2, 1)
     assert (found.low_deg, found.high_deg, found.p_value) == (None, None, None)
+    assert (found.learnt_deg, found.trivial_deg, found.difference_deg) == (None, None, None)  # too few, as on a board
     assert found.verdict == NOT_APART
     assert "– to –" in markdown([found])
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.comparison import mean_over_seeds, paired
+from leaderboard.scoring import MINIMUM_PEOPLE
 from srgaze360.bootstrap import PairedDifference
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import generator
@@ -30,8 +31,9 @@ BETTER, WORSE, NOT_APART = "better", "worse", "undecided"
 
 
 class Comparison(NamedTuple):
-    """A learnt method beside a trivial predictor in a suite. Angles in degrees; None where a number does not exist.
+    """A learnt method beside a trivial predictor in a suite. Angles in degrees.
 
+    Numbers are None where there is none, or where it rests on fewer people than a board shows numbers for.
     ``seed_low_deg`` to ``seed_high_deg`` is the range of the seeds' mean distances; ``difference_deg`` is learnt minus trivial,
     with its 95 % interval from ``low_deg`` to ``high_deg``.
     """
@@ -112,20 +114,21 @@ def compare(
             for other in trivial:
                 rng = generator(seed, "comparison")  # the same stream for all: equal people are resampled alike
                 (estimate, low, high, people, clusters, _), p_value = beats(inside[name], inside[other], rng, n_resamples)
+                number = _number if people >= MINIMUM_PEOPLE else _withheld
                 found.append(
                     Comparison(
                         learnt=name,
                         trivial=other,
                         suite=suite,
                         seeds=len(samples),
-                        learnt_deg=_number(means[name]),
-                        seed_low_deg=_number(min(by_seed)),
-                        seed_high_deg=_number(max(by_seed)),
-                        trivial_deg=_number(means[other]),
-                        difference_deg=_number(estimate),
-                        low_deg=_number(low),
-                        high_deg=_number(high),
-                        p_value=_number(p_value),
+                        learnt_deg=number(means[name]),
+                        seed_low_deg=number(min(by_seed)),
+                        seed_high_deg=number(max(by_seed)),
+                        trivial_deg=number(means[other]),
+                        difference_deg=number(estimate),
+                        low_deg=number(low),
+                        high_deg=number(high),
+                        p_value=number(p_value),
                         people=people,
                         clusters=clusters,
                     )
@@ -190,6 +193,10 @@ def table(comparisons: Sequence[Comparison]) -> Any:  # noqa: ANN401 - a rich ta
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
+
+
+def _withheld(_: float) -> None:
+    """As on a board: so few people are counted and get no number."""
 
 
 def _text(value: float | None, form: str = ".2f") -> str:
