@@ -10,6 +10,7 @@ import torch
 from neural_batches import make_batch, turned
 
 from baselines.data.batch import Batch
+from baselines.mmrgaze360.arc import ARC_MAPS, KNOTS_DEG, SightArc, arc_maps, polar, profile
 from baselines.mmrgaze360.fov import COORDINATES, field_of_view
 from baselines.mmrgaze360.model import MMRGaze360, MMRGaze360Network
 from baselines.mmrgaze360.sightline import GazeGenerator, SightLine
@@ -75,6 +76,52 @@ def test_the_direction_is_that_of_the_chord_to_the_exit(batch: Batch, line: Sigh
     assert (line.direction[:, 2] < 0).all()  # a fresh network looks into the ball
 
 
+def test_polar_coordinates_are_those_of_the_great_circle_to_each_cell(batch: Batch) -> None:
+    cells = sphere.cell_directions(32, 16)
+    found = polar(batch.frames, 16)
+    for person in range(5):
+        head = batch.heads[person].double().numpy()
+        arcs = sphere.angle_between(cells, head)
+        np.testing.assert_allclose(found.arcs[person].numpy(), arcs, atol=1e-5)
+        tangent = sphere.log_map(head, cells)  # the float64 original, by another way
+        far = np.sin(arcs) > 0.2
+        azimuth = np.moveaxis(found.azimuths[person].double().numpy(), 0, -1)
+        expected = tangent / np.linalg.norm(tangent, axis=-1, keepdims=True)
+        np.testing.assert_allclose(azimuth[far], expected[far], atol=2e-3)
+
+
+def test_the_profile_is_linear_between_knots_and_exact_at_them() -> None:
+    values = torch.randn(2, len(KNOTS_DEG), generator=torch.Generator().manual_seed(0))
+    arcs = torch.deg2rad(torch.linspace(0.0, 180.0, 200)).view(1, 10, 20).expand(2, -1, -1)
+    found = profile(values, arcs).numpy()
+    for person in range(2):
+        np.testing.assert_allclose(
+            found[person], np.interp(np.degrees(arcs[person].numpy()), KNOTS_DEG, values[person].numpy()), atol=1e-5
+        )
+
+
+def test_the_arc_is_sure_of_its_azimuth_and_open_in_depth(batch: Batch) -> None:
+    """With no profile the density is the same all along a great circle, and its log falls with the cosine to the azimuth."""
+    made = SightArc(8)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.zero_()
+        made.say[-1].bias[:2] = torch.tensor([0.0, 5.0])  # due north
+        cells = polar(batch.frames, 32)
+        density = made(torch.zeros(5, 8), cells)
+        maps = arc_maps(density, torch.tensor([[0.0, 1.0]] * 5), cells)
+    torch.testing.assert_close(density, 5.0 * cells.azimuths[:, 1])
+    far = torch.sin(cells.arcs) > 0.3
+    north = far & (cells.azimuths[:, 1] > 0.99)
+    assert north.any()
+    assert (density[north] > 4.9).all()
+    assert maps.shape == (5, ARC_MAPS, 32, 64)
+    assert (maps[:, 0] <= 0).all()
+    assert (maps[:, 0].amax((-2, -1)) == 0).all()
+    torch.testing.assert_close(maps[:, 2][north], cells.azimuths[:, 1][north] ** 40)
+    assert (maps[:, 1][density < -1] < 1e-3).all()
+
+
 # --- 360-FoV ----------------------------------------------------------------------------------------------------------
 
 
@@ -100,6 +147,7 @@ SWITCHES: list[dict[str, Any]] = [
     {},
     {"reborn": "off"},
     {"reborn": "recycle", "recycle_every": 1},
+    {"arc": False},
     {"fov": False},
     {"points": 0},
     {"points": 1},

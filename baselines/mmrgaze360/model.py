@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from baselines.data.batch import Batch, Output
+from baselines.mmrgaze360.arc import ARC_MAPS, SightArc, arc_maps, polar
 from baselines.mmrgaze360.fov import COORDINATES, field_of_view
 from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.patches import PatchModule, degrees
@@ -34,6 +35,7 @@ class MMROptions(Options):
     features: int = Field(128, ge=16, le=2048, multiple_of=16, description="length of the head's vector")
     scene_height: int = Field(128, ge=32, le=1024, multiple_of=32, description="rows of the panorama the scene is read at")
     stride: Literal[2, 4, 8] = Field(4, description="rows of that panorama per row of the heatmap")
+    arc: bool = Field(True, description="the sight line as a density on the sphere: sure in azimuth, open in depth")
     fov: bool = Field(True, description="the 360-FoV: cone fields around the sight line")
     sharpness: tuple[float, ...] = Field((1.0, 3.0, 10.0, 30.0, 100.0), description="exponents of the cone fields")
     points: int = Field(5, ge=0, le=8, description="points K on the 360-Gaze that patches are centred on; 0 for no patches")
@@ -67,6 +69,10 @@ class MMRGaze360Network(GazeModel):
         self.decoder = PanoramaDecoder(self.encoder.channels, 2 * width, stride=options.stride)
         sharpness = len(options.sharpness) if options.fov else 0
         maps = sharpness + COORDINATES
+        self.arc = None
+        if options.arc:
+            self.arc = SightArc(features)
+            maps += ARC_MAPS
         self.patches = None
         if options.points:
             self.patches = PatchModule(
@@ -90,14 +96,20 @@ class MMRGaze360Network(GazeModel):
         scene = self.decoder(self.encoder(standardised(_shrunk(batch.panoramas, self.options.scene_height))))
         sharpness = self.options.sharpness if self.options.fov else ()
         maps = [field_of_view(batch, line, sharpness, self.height)]
+        deep = [spot(line.exit, line.kappa, self.height)]
         found = None
         if self.patches is not None:
             found = self.patches(batch, line, self.height)
             maps.append(found.maps)
+        if self.arc is not None:
+            cells = polar(batch.frames, self.height)
+            deep.append(self.arc(line.features, cells))
+            maps.append(arc_maps(deep[-1], line.azimuth, cells))
         heatmap = self.fusion(scene, batch.owner, torch.cat(maps, dim=1), line.features)
+        if self.arc is not None:
+            heatmap = heatmap + deep[-1]  # what is fused says how the scene changes what the head alone says
         in_frame = None if self.in_frame is None else self.in_frame(line.features)[:, 0]
-        deep = (spot(line.exit, line.kappa, self.height),)
-        return Output(heatmap, line.direction, in_frame, deep=deep, patches=None if found is None else found.patches)
+        return Output(heatmap, line.direction, in_frame, deep=tuple(deep), patches=None if found is None else found.patches)
 
     def after_step(self, optimiser: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
         """Between two steps of training: dormant units are reborn, if that is the reading."""
@@ -114,11 +126,12 @@ def _shrunk(panoramas: Tensor, height: int) -> Tensor:
 class MMRGaze360(NeuralPredictor):
     """MMRGaze360, reconstructed: points along the sight line, patches around them, a field of view, fused on the sphere.
 
-    *360-Gaze*: a direction from the head crop and the head's latitude; the great-circle arc it projects to; K points on the arc
-    at learnt places. *360-FoV*: cone fields max(0, cos)^gamma around the direction, for several gamma, on the whole sphere.
-    *Multi-task multi-scale module*: K x S gnomonic patches around the points, one encoder, attention maps, and per patch three
-    tasks: does it hold the target, where, and the refined direction; laid back onto the sphere. *Fusion* with features of
-    the whole scene gives the heatmap. *Reborn* blocks re-inject earlier features (or recycle dormant units, or neither).
+    *360-Gaze*: a direction from the head crop and the head's latitude; the great-circle arc it projects to, as a density that
+    is sure in azimuth and open in depth; K points on the arc at learnt places. *360-FoV*: cone fields max(0, cos)^gamma around
+    the direction, for several gamma, on the whole sphere. *Multi-task multi-scale module*: K x S gnomonic patches around the
+    points, one encoder, attention maps, and per patch three tasks: does it hold the target, where, and the refined direction;
+    laid back onto the sphere. *Fusion* with features of the whole scene gives the heatmap, as a change of the arc's density.
+    *Reborn* blocks re-inject earlier features (or recycle dormant units, or neither).
 
     Source: Dai, Li and Du, IET Image Processing 2025, doi 10.1049/ipr2.70078: the abstract alone. This is a reconstruction; its
     scores are not the paper's.

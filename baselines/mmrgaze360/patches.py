@@ -22,7 +22,7 @@ from baselines.mmrgaze360.sightline import SightLine
 from baselines.nets.blocks import group_norm, mlp, standardised
 from baselines.nets.geometry import normalised, rotated
 from baselines.nets.overlay import Meetings, gather, meetings, read
-from baselines.nets.tangent import patch_frames, patch_rays, patch_spacing, sample_sphere
+from baselines.nets.tangent import patch_frames, patch_rays, patch_spacing, pooling, sample_sphere
 
 CONES = (2.0, 8.0, 32.0)  # sharpness of the cone fields that a patch is read with
 PLACES = len(CONES) + 3  # maps that say where a patch's cells lie relative to head and sight line
@@ -111,12 +111,15 @@ class PatchModule(nn.Module):
 
     def _pictures(self, batch: Batch, rays: Tensor, scales: int) -> Tensor:
         """Pictures (B, N, 3, s, s) of the patches, each scale averaged to what its cells can hold."""
-        panoramas = standardised(batch.panoramas)
-        parts = []
-        for index, reach in enumerate(self.reaches):
-            spacing = patch_spacing(reach, self.size)
-            parts.append(sample_sphere(panoramas, batch.owner, rays[:, index::scales], spacing).transpose(1, 2))
-        return torch.stack(parts, dim=2).flatten(1, 2)
+        panoramas, parts = batch.panoramas, {}
+        for index in sorted(range(scales), key=lambda scale: self.reaches[scale]):
+            spacing = patch_spacing(self.reaches[index], self.size)
+            # the next scale is never finer: it starts from what this one was averaged to
+            block = pooling(spacing, panoramas.shape[-2])
+            panoramas = nn.functional.avg_pool2d(panoramas, block) if block > 1 else panoramas
+            parts[index] = sample_sphere(panoramas, batch.owner, rays[:, index::scales]).transpose(1, 2)
+        pictures = torch.stack([parts[index] for index in range(scales)], dim=2).flatten(1, 2)
+        return standardised(pictures)  # not the whole panorama: what is sampled from it is a fraction of its pixels
 
     def _lay(self, found: Tensor, seen: Tensor, judged: Tensor | None, met: Meetings) -> Tensor:
         """Maps (B, evidence, h, 2h): what patches say of each cell, averaged by their attention where they overlap."""
