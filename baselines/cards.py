@@ -32,6 +32,8 @@ def card(name: str) -> dict[str, Any]:
         "name": name, "trained": None, "inputs": [], "reads": [], "needs": "", "source": "", "summary": "",
         "description": "", "sizes": {}, "error": None,
     }  # fmt: skip
+    if name not in PREDICTORS.names():
+        PREDICTORS.get(name)  # which says what there is
     try:
         kind: Any = PREDICTORS.get(name)
         if not (isinstance(kind, type) and issubclass(kind, Predictor)) or inspect.isabstract(kind):
@@ -49,8 +51,6 @@ def card(name: str) -> dict[str, Any]:
                 "description": inspect.getdoc(kind) or "",
                 **kind.card(),
             }
-    except InputError:
-        raise
     except Exception as error:  # noqa: BLE001 - a plug-in may fail in any way, and must not hide the others
         facts["error"] = f"{type(error).__name__}: {error}"
     return facts

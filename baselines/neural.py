@@ -29,7 +29,7 @@ from baselines.data.prepared import PreparedSplit
 from baselines.nets.decode import decode, densities
 from baselines.training.checkpoints import discard_checkpoints, read_model, write_model
 from baselines.training.course import AfterStep, Course, Fit
-from baselines.training.devices import mixed_precision, resolve_device, seeded
+from baselines.training.devices import mixed_precision, resolve_device, seeded, torch_seed
 from baselines.training.parallel import Team, teamwork
 from baselines.training.resolve import checked, resolve
 from baselines.training.settings import Part, Settings
@@ -123,6 +123,12 @@ class NeuralPredictor(Predictor):
         return resolve(cls.name, cls.sizes, cls.options, user)
 
     @classmethod
+    def check(cls, settings: Mapping[str, Any], device: str) -> None:
+        """Check settings, options and device of a training before it begins."""
+        cls.settings_of(settings)
+        resolve_device(device)
+
+    @classmethod
     def make(cls, settings: Settings) -> GazeModel:
         """Make the network of some complete settings."""
         return cls.network(checked(cls.options, settings.model, f"options of {cls.name}"), settings)
@@ -198,21 +204,25 @@ class NeuralPredictor(Predictor):
     def _answer(self, batch: Batch) -> Guess:
         """Answer a batch; where it does not fit in the GPU's memory, in halves."""
         try:
-            there = batch.to(self.device)
-            with mixed_precision(self.device, self.settings.train.precision):
-                output = self.model(there)
-            points = decode(output.heatmap) if output.points is None else output.points
-            maps = densities(output.heatmap)
+            return self._answer_at_once(batch)
         except torch.OutOfMemoryError:
             if len(batch) == 1:
                 raise EnvironmentProblem(
                     f"Expected one person's answer to fit in the memory of {self.device}, but it does not ({batch.ids[0]}). "
                     "Free memory on the GPU, take `--device cpu`, or train a smaller size."
                 ) from None
-            torch.cuda.empty_cache()
-            say(f"{self.name}: {len(batch)} people at once do not fit in the memory of {self.device}; taking half as many.")
-            middle = len(batch) // 2
-            return _joined([self._answer(_some(batch, 0, middle)), self._answer(_some(batch, middle, len(batch)))])
+        # out here: the exception holds all that the failed attempt had in memory
+        torch.cuda.empty_cache()
+        say(f"{self.name}: {len(batch)} people at once do not fit in the memory of {self.device}; taking half as many.")
+        middle = len(batch) // 2
+        return _joined([self._answer(_some(batch, 0, middle)), self._answer(_some(batch, middle, len(batch)))])
+
+    def _answer_at_once(self, batch: Batch) -> Guess:
+        there = batch.to(self.device)
+        with mixed_precision(self.device, self.settings.train.precision):
+            output = self.model(there)
+        points = decode(output.heatmap) if output.points is None else output.points
+        maps = densities(output.heatmap)
         scores = None if output.in_frame is None else torch.sigmoid(output.in_frame.float())
         directions = sphere.normalise(points.double().cpu().numpy())
         return Guess(directions, maps.cpu().numpy(), None if scores is None else scores.double().cpu().numpy().clip(0.0, 1.0))
@@ -250,7 +260,7 @@ def _after_step(network: GazeModel, seed: int) -> AfterStep | None:
         return None
 
     def after(_: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
-        network.after_step(optimiser, step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        network.after_step(optimiser, step, torch.Generator().manual_seed(torch_seed(seed, "after step", step)))
 
     return after
 

@@ -112,6 +112,11 @@ class Predictor(abc.ABC):
         )
 
     @classmethod
+    def check(cls, settings: Mapping[str, Any], device: str) -> None:
+        """Raise InputError or EnvironmentProblem where a training could not begin with these; most take anything."""
+        del settings, device
+
+    @classmethod
     def card(cls) -> dict[str, Any]:
         """What there is to say of the predictor besides the class variables (sizes, parameters), as JSON values."""
         return {}

@@ -11,13 +11,14 @@ from pathlib import Path
 from srgaze360 import __version__
 
 DECISIVE = ("numpy", "opencv-python", "scipy", "pandas", "pyarrow", "scikit-learn")
+LEARNING = ("torch", "transformers", "safetensors")  # decide what is trained, and no dataset
 
 
 @cache
-def environment() -> dict[str, str]:
-    """Versions of Python, of this package and of the libraries that decide results, and the processor's kind."""
+def environment(*further: str) -> dict[str, str]:
+    """Versions of Python, of this package, of libraries that decide results and ``further`` ones; the processor's kind."""
     found = {"srgaze360": __version__, "python": platform.python_version(), "machine": platform.machine()}
-    for name in DECISIVE:
+    for name in (*DECISIVE, *further):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

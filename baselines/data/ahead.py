@@ -76,8 +76,8 @@ def ahead(make: Callable[[Key], Result], keys: Iterable[Key], workers: int) -> I
         except StopIteration:
             return
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
+            if "DataLoader worker" not in str(error) or str(error).startswith("Caught "):
+                raise  # of a worker that lives, and whose work failed
             raise EnvironmentProblem(
                 f"Expected {workers} worker processes to read ahead, but one died: {str(error).splitlines()[0]}. Memory or "
                 "shared memory (/dev/shm) may have run out: use fewer workers (`--set train.workers=0` for none)."

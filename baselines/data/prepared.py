@@ -275,11 +275,11 @@ def _key_of_queries(groups: Mapping[Path, Sequence[Query]], settings: DataSettin
 
 def _stored(sheets: Sequence[Sheet], folder: Path, settings: DataSettings, workers: int, advance: Advance) -> Store:
     """The store in a folder, prepared unless a whole one is there and all that it skipped is still unreadable."""
-    store = _usable(folder)
+    store = _usable(folder, sheets)
     if store is not None:
         return store
     with _alone(folder):
-        store = _usable(folder)  # another process may have been faster
+        store = _usable(folder, sheets)  # another process may have been faster
         if store is None:
             shutil.rmtree(folder, ignore_errors=True)
             made = _advancing(ahead(partial(_prepared, settings=settings), sheets, workers), advance)
@@ -288,11 +288,17 @@ def _stored(sheets: Sequence[Sheet], folder: Path, settings: DataSettings, worke
     return store
 
 
-def _usable(folder: Path) -> Store | None:
+def _usable(folder: Path, sheets: Sequence[Sheet]) -> Store | None:
+    """The whole store in a folder; None where there is none, or a panorama that it skipped can be read here and now.
+
+    Its skipped panoramas may be those of another copy of the dataset: what counts is whether this one's can be read.
+    """
     store = open_store(folder)
-    if store is None or any(_fault(Sheet("", Path(path), ())) is None for path, _ in store.index.skipped):
+    if store is None:
         return None
-    return store
+    kept = set(store.index.panoramas)
+    missing = [sheet for sheet in sheets if sheet.panorama_id not in kept]
+    return None if any(_fault(sheet) is None for sheet in missing) else store
 
 
 @contextmanager
@@ -301,13 +307,13 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = folder.with_name(f".{folder.name}.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
     except OSError as error:
         raise EnvironmentProblem(
             f"Expected to keep prepared panoramas in {folder.parent}, but the system refused: {error.strerror or error}. Check "
-            "free space and permissions, or train without a cache (`--set train.cache=false`)."
+            "free space, permissions, and that the file system has locks, or train without a cache (`--set train.cache=false`)."
         ) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -30,6 +30,7 @@ from baselines.nets.padding import upsample_sphere
 from baselines.nets.spherenet import SphereNetConv2d
 from baselines.neural import GazeModel, NeuralPredictor, Options
 from baselines.training.settings import Settings
+from srgaze360.errors import InputError
 
 COARSEST = 8
 # what the bottleneck is told of a cell beside the scene: head mask, direction from the head (3)
@@ -79,6 +80,11 @@ class SphericalUNet(GazeModel):
         rows = [height]
         while rows[-1] > COARSEST:
             rows.append(rows[-1] // 2)
+        if options.heatmap not in rows[1:]:
+            raise InputError(
+                f"Expected the heatmap of spherical-unet to have as many rows as one of its maps, {rows[1:]}, found "
+                f"model.heatmap={options.heatmap} for panoramas of {height} rows. Change it, or data.height, with --set."
+            )
         widths = [3, *(width * min(4, 2**level) for level in range(len(rows) - 1))]
         self.encoder = nn.ModuleList(SphericalBlock(a, b, stride=2) for a, b in pairwise(widths))
         self.head = HeadEncoder(width, options.hidden)

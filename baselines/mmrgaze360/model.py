@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from baselines.data.batch import Batch, Output
 from baselines.mmrgaze360.arc import ARC_MAPS, SightArc, arc_maps, polar
-from baselines.mmrgaze360.fov import COORDINATES, field_of_view
+from baselines.mmrgaze360.fov import COORDINATES, SURROUNDINGS, field_of_view, surroundings
 from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.patches import PatchModule, degrees
 from baselines.mmrgaze360.reborn import Recycler
@@ -67,8 +67,7 @@ class MMRGaze360Network(GazeModel):
         self.gaze = GazeGenerator(options.head_width, features, max(1, options.points), reinject=reinject)
         self.encoder = PanoramaEncoder(width, 4)
         self.decoder = PanoramaDecoder(self.encoder.channels, 2 * width, stride=options.stride)
-        sharpness = len(options.sharpness) if options.fov else 0
-        maps = sharpness + COORDINATES
+        maps = len(options.sharpness) + COORDINATES if options.fov else SURROUNDINGS
         self.arc = None
         if options.arc:
             self.arc = SightArc(features)
@@ -94,8 +93,10 @@ class MMRGaze360Network(GazeModel):
         """Say where the people of a batch look."""
         line = self.gaze(batch)
         scene = self.decoder(self.encoder(standardised(_shrunk(batch.panoramas, self.options.scene_height))))
-        sharpness = self.options.sharpness if self.options.fov else ()
-        maps = [field_of_view(batch, line, sharpness, self.height)]
+        if self.options.fov:
+            maps = [field_of_view(batch, line, self.options.sharpness, self.height)]
+        else:
+            maps = [surroundings(batch, self.height)]
         deep = [spot(line.exit, line.kappa, self.height)]
         found = None
         if self.patches is not None:

@@ -46,7 +46,7 @@ def full_precision(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _exact(function: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+def exact(function: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
     """Let a function of vectors compute in full precision under autocast, which would turn its products into halves."""
 
     @wraps(function)
@@ -115,7 +115,7 @@ def exit_points(heads: Tensor, frames: Tensor, directions: Tensor) -> Tensor:
     return normalised(heads - 2.0 * inward * world)
 
 
-@_exact
+@exact
 def cell_cosines(directions: Tensor, height: int) -> Tensor:
     """Cosines (..., h, 2h) between directions (..., 3) and the cells of a grid."""
     directions = full_precision(directions)
@@ -123,7 +123,7 @@ def cell_cosines(directions: Tensor, height: int) -> Tensor:
     return torch.einsum("...c,hwc->...hw", directions, cells)
 
 
-@_exact
+@exact
 def cell_chords(heads: Tensor, frames: Tensor, height: int) -> Tensor:
     """Unit chord directions (B, 3, h, 2h), in the heads' frames, from heads (B, 3) to every cell of a grid.
 
@@ -150,7 +150,7 @@ def arc(start: Tensor, end: Tensor, fractions: Tensor) -> Tensor:
     return torch.cos(angle).unsqueeze(-1) * start.unsqueeze(-2) + torch.sin(angle).unsqueeze(-1) * side.unsqueeze(-2)
 
 
-@_exact
+@exact
 def mixture(points: Tensor, weights: Tensor, kappa: float, height: int) -> Tensor:
     """Probability (B, h, 2h) of each cell under an equal-kernel von Mises-Fisher mixture around points (B, M, 3).
 

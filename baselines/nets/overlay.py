@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from baselines.nets.geometry import cell_directions
+from baselines.nets.geometry import cell_directions, exact
 
 
 class Meetings(NamedTuple):
@@ -29,6 +29,7 @@ class Meetings(NamedTuple):
     height: int
 
 
+@exact
 @torch.no_grad()
 def meetings(frames: Tensor, reach: Tensor, height: int) -> Meetings:
     """All pairs of a patch and a cell whose centre lies in it; what is behind a patch's plane is outside.

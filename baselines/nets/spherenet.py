@@ -50,7 +50,8 @@ def _sampling(height: int, kernel: int, stride: int, device: torch.device) -> Te
     y = np.broadcast_to(taps[:, None, ..., 1], x.shape)
     scaled = np.stack([(x + 1.0) / (height + 1.0), (y + 1.0) / (height / 2.0 + 1.0)], axis=-1) - 1.0
     laid_out = scaled.swapaxes(1, 2).reshape(1, len(taps) * kernel, columns * kernel, 2)
-    return torch.from_numpy(laid_out).float().to(device)
+    with torch.inference_mode(False):  # what is kept here is used in training too, whoever asked first
+        return torch.from_numpy(laid_out).float().to(device)
 
 
 class SphereNetConv2d(nn.Conv2d):

@@ -152,7 +152,7 @@ def read_checkpoint(folder: Path, method: str, settings: Settings, seed: int) ->
         group: read_tensors(path / f"{group}.safetensors", {**state.about(), "holds": group}, f"{group} of a checkpoint")
         for group in groups
     }
-    log = (path / LOG_FILE).read_text(encoding="utf-8") if (path / LOG_FILE).is_file() else ""
+    log = (path / LOG_FILE).read_text(encoding="utf-8", errors="replace") if (path / LOG_FILE).is_file() else ""
     if digest(log) != state.log:
         raise InputError(
             f"Expected in {path / LOG_FILE} the log that the checkpoint was written with, found another or none. Copy the "

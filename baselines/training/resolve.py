@@ -63,7 +63,7 @@ def resolve(
         The size or a name is unknown, or a value is out of range.
     """
     size = user.get("size", DEFAULT_SIZE)
-    if size not in sizes:
+    if not isinstance(size, str) or size not in sizes:
         raise InputError(f"Unknown size {size!r} of {method}. {suggestion(str(size), list(sizes))}")
     chosen = merged({"size": size, **sizes[size]}, user)
     settings = checked(Settings, chosen, f"settings of {method}")

@@ -20,7 +20,7 @@ from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import TEMPORARY_PATTERN, write_text
 from srgaze360.predictors import PREDICTORS, RUN_FILE, RunRecord, TrainingJob, dataset_key, read_run, write_run
-from srgaze360.versions import environment
+from srgaze360.versions import LEARNING, environment
 
 NEVER_TRAINED_ON = "test"
 CHOSEN_ON = "val"
@@ -97,10 +97,11 @@ def train_predictor(
         split=split,
         people=len(rows),
         settings=dict(settings or {}),
-        versions=environment(),
+        versions=environment(*LEARNING),
     )
     # of several processes (torchrun) the first one writes; the others wait for it where they join
     leads = os.environ.get("RANK", "0") == "0"
+    kind.check(settings or {}, device)  # before anything is replaced
     if leads:
         _make_ready(out, record, overwrite=overwrite)
     val = data.select(split=CHOSEN_ON) if CHOSEN_ON in data.splits and split != CHOSEN_ON else None

@@ -79,7 +79,13 @@ def fit(network: nn.Module, training: TrainingBatches, validation: Callable[[], 
         The disk is full, or processes do not see the same folder.
     """
     with seeded(course.device, course.seed, "training"):
-        return _Training(network.to(course.device), training, validation, course).run()
+        try:
+            return _Training(network.to(course.device), training, validation, course).run()
+        except torch.OutOfMemoryError:
+            raise EnvironmentProblem(
+                f"Expected a batch of {course.method} to fit in the memory of {course.device}, but it does not. Cut batches "
+                "into parts (`--set train.accumulate=2`, the same result), train a smaller size, or free memory."
+            ) from None
 
 
 class _Training:

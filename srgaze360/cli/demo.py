@@ -63,6 +63,8 @@ def demo(
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo from ``out``; refuse to touch anything else."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"Expected a folder for the demo, found a file at {out}. Give another --out.")
     if out.exists() and any(out.iterdir()):
         if not (out / MARKER).is_file():
             raise InputError(

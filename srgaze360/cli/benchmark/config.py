@@ -71,7 +71,10 @@ class Budget(_Strict):
 
 
 class MethodConfig(_Strict):
-    """A row: a registered method under a label (its name, if none is given), with the seeds it is run from."""
+    """A row: a registered method under a label (its name, if none is given), with the seeds it is run from.
+
+    ``trials`` says where more or fewer of its settings were tried on val than the budget says of all.
+    """
 
     name: str
     label: Label = ""
@@ -79,6 +82,14 @@ class MethodConfig(_Strict):
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
     note: str = ""
+    trials: Annotated[int, Field(ge=0)] | None = None
+
+    @field_validator("label")
+    @classmethod
+    def _not_the_annotators(cls, label: str) -> str:
+        if label == "human":
+            raise ValueError("'human' is the row of the annotators (`human: true`); choose another label")
+        return label
 
     @model_validator(mode="before")
     @classmethod
@@ -202,6 +213,13 @@ def check_names(config: BenchmarkConfig) -> None:
             raise InputError(
                 f"Benchmark {config.name!r} names an unknown {what}, {unknown[0]!r}. {suggestion(unknown[0], known)}"
             )
+    split = config.test.split
+    if empty := [name for name in config.suites if split not in recipe.suites[name].splits]:
+        filled = [name for name, suite in recipe.suites.items() if split in suite.splits]
+        raise InputError(
+            f"Benchmark {config.name!r} shows suite {empty[0]!r}, which has nobody in split {split!r}. Show some of "
+            f"{', '.join(filled)}, or score another split."
+        )
     decides, seed = ("rendered.seed", recipe.rendered.seed) if recipe.rendered is not None else ("seed", recipe.seed)
     if config.test.seed != seed:
         raise InputError(
@@ -228,6 +246,11 @@ def check_method(config: BenchmarkConfig, method: MethodConfig) -> None:
             raise InputError(f"{where} gives {given} to {method.name!r}, which has none to set. Leave that out.")
         return
     fixed = config.budget.settings()["train"]
+    for name, value in {**config.settings, **method.settings}.items():
+        if name != "size" and not isinstance(value, dict):
+            raise InputError(
+                f"{where} sets {name} to {value!r}, where names and values are expected. Mend or leave out {name}."
+            )
     if twice := sorted(set(fixed) & {*method.settings.get("train", {}), *config.settings.get("train", {})}):
         raise InputError(
             f"{where} sets train.{twice[0]}, which the budget sets for all: methods are compared at equal {twice[0]}. Change "

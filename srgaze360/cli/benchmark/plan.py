@@ -225,8 +225,11 @@ def notes(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor]) 
     """What a row's card says of how it was made."""
     if not is_learnt(kind):
         return method.note
-    trials = f"{config.budget.trials} trial{'' if config.budget.trials == 1 else 's'} of settings on val"
-    made = f"{method.size or config.size}, {config.budget.steps} steps of {config.budget.panoramas} panoramas, {trials}"
+    tried = config.budget.trials if method.trials is None else method.trials
+    trials = f"{tried} trial{'' if tried == 1 else 's'} of settings on val"
+    rows = settings_in_full(config, method).data.height
+    batches = f"{config.budget.steps} steps of {config.budget.panoramas} panoramas"
+    made = f"{method.size or config.size} at {rows} rows, {batches}, {trials}"
     return f"{made}; {method.note}" if method.note else made
 
 

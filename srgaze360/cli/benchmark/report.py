@@ -143,6 +143,7 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
         "",
         "Difference of mean angular distance in degrees, learnt minus trivial, with its paired 95 % interval (bootstrap over",
         "clusters); below 0 the learnt method is better. Several seeds: mean over seeds, and the range of their means.",
+        "Intervals are not corrected for the number of pairs; the first groups of the board are.",
     ]
     for suite in dict.fromkeys(item.suite for item in comparisons):
         lines += ["", f"## {suite}", "", f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]

@@ -30,7 +30,7 @@ from srgaze360.versions import code_revision, environment
 RECORD_FILE = "benchmark.json"
 DATASET = "dataset"  # folder of the dataset, in that of the benchmark
 LOCK_FILE = ".lock"
-LOGS = (".csv", ".jsonl", ".log", ".txt", ".png")  # files of a run that say how it went, and decide no prediction
+LOG_FILE = "log.csv"  # of a run: says how it went, and decides no prediction
 
 
 class _Record(BaseModel):
@@ -81,8 +81,8 @@ class BenchmarkRecord(_Record):
     test_runs: list[TestRun] = Field(default_factory=list)
 
     def looks(self) -> dict[str, int]:
-        """How many times each row has looked at the test split."""
-        rows = [run.row for run in self.test_runs]
+        """How many times each row has looked at the test split; what a benchmark scored on another split is none."""
+        rows = [run.row for run in self.test_runs if run.split == "test"]
         return {row: rows.count(row) for row in sorted(set(rows))}
 
 
@@ -204,7 +204,7 @@ def discard(path: Path) -> None:
 def run_digest(run: Path) -> str:
     """Digest of a training run: what its record says apart from measurements, and every file that holds numbers learnt."""
     record = read_run(run).model_dump(mode="json", exclude={"facts", "versions"})
-    kept = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name != RUN_FILE and path.suffix not in LOGS]
+    kept = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in (RUN_FILE, LOG_FILE)]
     return digest([record, {path.relative_to(run).as_posix(): digest_file(path) for path in kept}])
 
 

@@ -29,10 +29,10 @@ import pandas as pd
 from srgaze360.cli.benchmark.config import is_learnt
 from srgaze360.cli.benchmark.plan import HUMAN, Plan, Step, notes, row_name
 from srgaze360.cli.benchmark.report import DISTANCE, TRIVIAL, Comparison, compare, markdown
-from srgaze360.cli.benchmark.state import DATASET, discard, run_digest
+from srgaze360.cli.benchmark.state import DATASET, StepRecord, discard, run_digest
 from srgaze360.console import progress, say
 from srgaze360.dataset import ANNOTATIONS_FILE, INFO_FILE, MANIFEST_FILE, Dataset
-from srgaze360.errors import SRGaze360Error
+from srgaze360.errors import InputError, SRGaze360Error, first_ids
 from srgaze360.files import atomic_folder, digest, digest_file, read_json, write_text
 
 COMPARISON = "comparison.json"
@@ -75,10 +75,9 @@ class Bench:
         inputs = self.plan.inputs(step) or {}
         ledger = self.plan.ledger
         known = ledger.step(step.name)
-        go_on = known is not None and known.inputs == inputs
         say(f"[bold]{escape(step.name)}[/bold]")
-        if not go_on and known is not None:
-            self._remove(step)
+        if known is not None:
+            self._make_room(step, known, inputs)
         ledger.begin(step.name, inputs)
         started = time.perf_counter()
         try:
@@ -89,6 +88,7 @@ class Bench:
                 "score": self._score,
                 "board": self._board,
             }[step.stage](step)
+            ledger.finish(step.name, time.perf_counter() - started, made.product, made.files, made.facts)
         except Exception as error:  # a method is somebody's research: it may fail in any way, and must not stop the others
             text = str(error) if isinstance(error, SRGaze360Error) else f"{type(error).__name__}: {error}"
             ledger.fail(step.name, text)
@@ -96,18 +96,25 @@ class Bench:
                 raise
             self.failures[step.name] = text
             say(f"  [red]failed[/red]: {escape(text)}")
-        else:
-            ledger.finish(step.name, time.perf_counter() - started, made.product, made.files, made.facts)
         finally:
             _release()
 
-    def _remove(self, step: Step) -> None:
-        """Remove what a step made from other inputs, where it would be taken for a beginning."""
-        if step.stage == "build":
-            self.__dict__.pop("data", None)
-            discard(self.dataset)
-        elif step.stage == "train":
+    def _make_room(self, step: Step, known: StepRecord, inputs: dict[str, Any]) -> None:
+        """Remove what a step made from other inputs, or what was changed since, where it would be taken for a beginning."""
+        stopped = known.inputs == inputs and not known.finished
+        if step.stage == "train" and not stopped:
             discard(self._run(step))
+        elif step.stage == "build" and known.finished:
+            if known.inputs == inputs:
+                raise InputError(
+                    f"Expected the dataset in {self.dataset} as it was built, found that "
+                    f"{first_ids(self.plan.ledger.lost(known))} is lost or was changed since. Run `srgaze360 verify "
+                    f"{self.dataset} --repair`, or remove that folder to build anew."
+                )
+            self._sources()  # what cannot be opened must not cost the dataset that is there
+            self.__dict__.pop("data", None)
+            if not known.facts.get("taken"):  # what somebody put here is not ours to remove: the build says so
+                discard(self.dataset)
 
     def comparisons(self) -> list[Comparison]:
         """The comparisons beside the boards that are made."""
@@ -150,7 +157,8 @@ class Bench:
 
         del step
         config, recipe = self.plan.config.dataset, self.plan.recipe
-        pairs = [f"{kind}={folder}" for kind, folder in self.plan.sources().items()]
+        taken = (self.dataset / INFO_FILE).is_file()
+        pairs = self._sources()
         given = [word for pair in pairs for word in ("--source", pair)]
         rendered = recipe.rendered is not None and not pairs
         if rendered:
@@ -173,8 +181,23 @@ class Bench:
         info = report.info
         files = [self.dataset / file for file in (INFO_FILE, ANNOTATIONS_FILE, MANIFEST_FILE)]
         people = {split: size.people for split, size in info.splits.items()}
-        facts = {"dataset": info.name, "dataset_version": info.version, "people": people, "rejected": info.rejected}
+        facts = {
+            "dataset": info.name,
+            "dataset_version": info.version,
+            "people": people,
+            "rejected": info.rejected,
+            "taken": taken,
+        }
         return Made(digest([info.label_digest, info.pixel_digest]), files, facts)
+
+    def _sources(self) -> list[str]:
+        """The sources as ``KIND=DIR``; raises InputError where one cannot be opened."""
+        from builders.commands import open_sources
+
+        pairs = [f"{kind}={folder}" for kind, folder in self.plan.sources().items()]
+        if pairs:
+            open_sources(pairs, self.plan.recipe.sources)
+        return pairs
 
     def _dataset_name(self, rendered: bool) -> str:
         """A shipped recipe that was changed must not pass for the dataset of that name."""
@@ -206,9 +229,9 @@ class Bench:
         """Whether a stopped training was begun under other versions of libraries, and so cannot go on."""
         from baselines.training.runs import STARTED_FILE
         from srgaze360.predictors import read_run
-        from srgaze360.versions import environment
+        from srgaze360.versions import LEARNING, environment
 
-        return read_run(folder, STARTED_FILE).versions != environment()
+        return read_run(folder, STARTED_FILE).versions != environment(*LEARNING)
 
     def _predict(self, step: Step) -> Made:
         from leaderboard.predicting import predict_split
