@@ -167,6 +167,14 @@ def test_names_that_are_right() -> None:
             {"methods": [{"name": "oracle", "settings": {"train": {"steps": 9}}}]},
             "Row 'oracle' .* sets train.steps, which the budget sets for all",
         ),
+        (
+            {"methods": ["oracle"], "settings": {"train": None}},
+            "Row 'oracle' .* sets train to None, where names and values are",
+        ),
+        (
+            {"suites": ["mixed"], "dataset": {"recipe": "mixed", "set": ["suites.mixed.splits=[train]"]}},
+            "nobody in split 'test'",
+        ),
         ({"methods": ["oracle"], "settings": {"train": {"panoramas": 9}}}, "sets train.panoramas, which the budget sets"),
         (
             {"methods": [{"name": "oracle", "settings": {"loss": {"hetmap": 1}}}]},

@@ -189,6 +189,46 @@ def test_what_is_lost_is_made_again_and_no_more(made: Path, copy: Path) -> None:
     assert outcome(copy) == outcome(made / "out")
 
 
+def test_weights_that_are_lost_are_trained_again(made: Path, copy: Path) -> None:
+    lost = next(path for path in (copy / "runs" / "head-prior-seed0").iterdir() if path.name != "run.json")
+    lost.unlink()
+    bench = run_steps(made / "small.yaml", copy)
+    assert lost.is_file()
+    assert not bench.failures
+    assert not left_to_do(bench.plan)
+    assert outcome(copy) == outcome(made / "out")
+
+
+def test_a_dataset_that_was_changed_is_an_error_and_stays(made: Path, copy: Path) -> None:
+    table = copy / "dataset" / "annotations.parquet"
+    table.write_bytes(table.read_bytes() + b"x")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"as it was built, found that .*annotations.parquet.* lost or was changed"):
+            run_steps(made / "small.yaml", copy)
+    assert table.is_file()
+
+
+def test_a_mistyped_source_costs_no_dataset(made: Path, copy: Path, tmp_path: Path) -> None:
+    for place in ("typo", "typo2"):  # a folder without that source
+        (tmp_path / place).mkdir()
+        with pytest.raises(InputError, match="gazefollow"):
+            run_steps(write_config(tmp_path / place), copy)
+        assert Dataset.open(copy / "dataset").splits
+    assert not run_steps(made / "small.yaml", copy).failures
+    assert outcome(copy) == outcome(made / "out")
+
+
+def test_a_dataset_that_was_put_there_is_not_removed(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made / "out" / "dataset", out / "dataset")
+    assert not run_steps(made / "small.yaml", out, last="build").failures
+    config = config_at(tmp_path, made, test={"seed": 1})
+    settings = ("dataset.set=[output.width=64, suites.mixed.draw.background=black, val_share=0.3, seed=1]",)
+    with pytest.raises(InputError, match="dataset"):
+        run_steps(config, out, *settings)
+    assert Dataset.open(out / "dataset").info.seed == 360
+
+
 def test_another_recipe_replaces_the_dataset_and_what_came_of_it(made: Path, copy: Path, tmp_path: Path) -> None:
     config = config_at(tmp_path, made, test={"seed": 1})
     settings = ("dataset.set=[output.width=64, suites.mixed.draw.background=black, val_share=0.3, seed=1]",)

@@ -11,7 +11,7 @@ from neural_batches import make_batch, turned
 
 from baselines.data.batch import Batch
 from baselines.mmrgaze360.arc import ARC_MAPS, KNOTS_DEG, SightArc, arc_maps, polar, profile
-from baselines.mmrgaze360.fov import COORDINATES, field_of_view
+from baselines.mmrgaze360.fov import COORDINATES, SURROUNDINGS, field_of_view, surroundings
 from baselines.mmrgaze360.model import MMRGaze360, MMRGaze360Network
 from baselines.mmrgaze360.sightline import GazeGenerator, SightLine
 from baselines.nets import geometry
@@ -139,6 +139,21 @@ def test_cones_are_powers_of_the_cosine_to_the_chord(batch: Batch, line: SightLi
         np.testing.assert_allclose(maps[person, 1][far], cosine[far] ** 7, atol=5e-3)
         np.testing.assert_allclose(maps[person, 5], cells @ head, atol=1e-5)
         np.testing.assert_allclose(maps[person, 8], np.broadcast_to(-cells[..., 1], (16, 32)), atol=1e-6)
+
+
+def test_cones_keep_their_digits_under_mixed_precision(batch: Batch, line: SightLine) -> None:
+    plain = field_of_view(batch, line, (1.0, 100.0), 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(field_of_view(batch, line, (1.0, 100.0), 16), plain, atol=0, rtol=0)
+
+
+def test_without_the_field_of_view_no_map_depends_on_the_gaze(batch: Batch, line: SightLine) -> None:
+    maps = surroundings(batch, 16)
+    assert maps.shape == (5, SURROUNDINGS, 16, 32)
+    torch.testing.assert_close(maps, field_of_view(batch, line, (), 16)[:, 3:-1])
+    turned = line._replace(direction=-line.direction, azimuth=-line.azimuth)
+    changed = (field_of_view(batch, turned, (), 16) - field_of_view(batch, line, (), 16)).abs().amax((0, 2, 3))
+    assert (changed > 0.01).tolist() == [True, False, False, False, False, False, False, True]
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,26 @@ def test_a_loss_that_is_no_number_names_the_people(data: Dataset, tmp_path: Path
 # --- answers ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("settings", "device", "match"),
+    [
+        ({"train": {"stpes": 5}}, "auto", "found: .*stpes"),
+        ({"train": {"clip": float("inf")}}, "auto", "found: .*clip"),
+        ({"size": [1]}, "auto", "Unknown size"),
+        ({}, "cuda:99", "Expected a GPU cuda:99"),
+    ],
+    ids=str,
+)
+def test_a_mistyped_setting_costs_no_run(
+    settings: dict[str, Any], device: str, match: str, data: Dataset, run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    with pytest.raises((InputError, EnvironmentProblem), match=match):
+        train_predictor("direction", data, tmp_path / "run", settings=settings, device=device, overwrite=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 class Cramped:
     """A network for which more than two people at once are too many."""
 
@@ -201,6 +222,25 @@ def test_what_does_not_fit_is_halved_and_said(data: Dataset, run: Path, capsys: 
     cramped.most = 0
     with pytest.raises(EnvironmentProblem, match="Expected one person's answer to fit in the memory of cpu"):
         predictor.predict(asked[:2])
+
+
+def test_what_did_not_fit_is_let_go_before_halves_are_tried(data: Dataset, run: Path) -> None:
+    predictor = opened(run)
+    model, held = predictor.model, list[weakref.ref[torch.Tensor]]()
+    alive: list[bool] = []
+
+    def cramped(batch: Any) -> Any:
+        alive.extend(reference() is not None for reference in held)
+        activations = torch.zeros(len(batch))
+        held.append(weakref.ref(activations))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return model(batch)
+
+    predictor.model = cramped  # type: ignore[assignment]
+    predictor.predict(queries_of(data.select(split="test"), ())[:4])
+    assert len(held) == 7
+    assert not any(alive)
 
 
 def test_panoramas_are_computed_once_for_all_their_people(data: Dataset, tmp_path: Path) -> None:

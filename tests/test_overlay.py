@@ -64,6 +64,15 @@ def test_what_is_behind_a_patch_is_not_in_it() -> None:
     assert len(met.cell) > 50
 
 
+def test_under_mixed_precision_patches_hold_the_same_cells_at_the_same_places() -> None:
+    frames, reach = patches(2, 6)
+    plain = meetings(frames, reach, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = meetings(frames, reach, 32)
+    for before, after in zip(plain[:3], mixed[:3], strict=True):
+        torch.testing.assert_close(after, before, atol=0, rtol=0)
+
+
 def test_places_keep_their_digits_in_half_precision() -> None:
     frames, reach = patches(1, 5)
     maps = torch.randn(1, 5, 1, 16, 16, generator=torch.Generator().manual_seed(2))

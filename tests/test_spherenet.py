@@ -199,6 +199,15 @@ def test_sampling_is_no_part_of_a_checkpoint_and_keeps_its_digits_in_half_precis
     assert (half - precise).abs().mean() < 0.01 * precise.abs().mean()
 
 
+def test_who_predicts_first_can_train_afterwards() -> None:
+    made = SphereNetConv2d(2, 3, 3)
+    features = torch.randn(1, 2, 24, 48)  # a size that no other test asks for
+    with torch.inference_mode():
+        made(features)
+    made(features.requires_grad_()).sum().backward()
+    assert features.grad is not None
+
+
 def test_of_a_constant_it_is_the_sum_of_the_kernel_up_to_the_poles() -> None:
     layer = SphereNetConv2d(1, 1, 3, bias=False)
     with torch.no_grad():
