@@ -206,6 +206,9 @@ def test_a_dataset_that_was_changed_is_an_error_and_stays(made: Path, copy: Path
         with pytest.raises(InputError, match=r"as it was built, found that .*annotations.parquet.* lost or was changed"):
             run_steps(made / "small.yaml", copy)
     assert table.is_file()
+    shutil.rmtree(copy / "dataset")  # as it says
+    assert not run_steps(made / "small.yaml", copy).failures
+    assert outcome(copy) == outcome(made / "out")
 
 
 def test_a_mistyped_source_costs_no_dataset(made: Path, copy: Path, tmp_path: Path) -> None:

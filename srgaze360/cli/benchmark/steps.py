@@ -105,13 +105,16 @@ class Bench:
         if step.stage == "train" and not stopped:
             discard(self._run(step))
         elif step.stage == "build" and known.finished:
-            if known.inputs == inputs:
+            if known.inputs == inputs and self.dataset.exists():
                 raise InputError(
                     f"Expected the dataset in {self.dataset} as it was built, found that "
                     f"{first_ids(self.plan.ledger.lost(known))} is lost or was changed since. Run `srgaze360 verify "
                     f"{self.dataset} --repair`, or remove that folder to build anew."
                 )
-            self._sources()  # what cannot be opened must not cost the dataset that is there
+            if pairs := self._sources():  # what cannot be opened must not cost the dataset that is there
+                from builders.commands import open_sources
+
+                open_sources(pairs, self.plan.recipe.sources)
             self.__dict__.pop("data", None)
             if not known.facts.get("taken"):  # what somebody put here is not ours to remove: the build says so
                 discard(self.dataset)
@@ -191,13 +194,8 @@ class Bench:
         return Made(digest([info.label_digest, info.pixel_digest]), files, facts)
 
     def _sources(self) -> list[str]:
-        """The sources as ``KIND=DIR``; raises InputError where one cannot be opened."""
-        from builders.commands import open_sources
-
-        pairs = [f"{kind}={folder}" for kind, folder in self.plan.sources().items()]
-        if pairs:
-            open_sources(pairs, self.plan.recipe.sources)
-        return pairs
+        """The sources as ``KIND=DIR``."""
+        return [f"{kind}={folder}" for kind, folder in self.plan.sources().items()]
 
     def _dataset_name(self, rendered: bool) -> str:
         """A shipped recipe that was changed must not pass for the dataset of that name."""
