@@ -35,6 +35,9 @@ def benchmark(
     ] = [],  # noqa: B006
     stop_after: Annotated[str, typer.Option(help="Last stage to do: build, train, predict, score or board.")] = "board",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes of the build.", show_default="the cores")] = CORES,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Methods trained, predicted and scored side by side, each with its share of the cores.")
+    ] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the steps and what is done, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
@@ -67,7 +70,7 @@ def benchmark(
         plan = Plan(loaded, Ledger(folder), given)
         plan.sources()  # a folder that was not given is an error now, not later
         plan.ledger.declare(loaded.model_dump(mode="json"), loaded.budget.trials)
-        bench = Bench(plan, folder, workers)
+        bench = Bench(plan, folder, workers, jobs)
         bench.run(chosen)
         _show_results(bench, chosen, json)
     if bench.failures:

@@ -17,25 +17,28 @@ import gc
 import json
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from srgaze360.cli.benchmark.config import is_learnt
+from srgaze360.cli.benchmark.jobs import LOGS, Job, Outcome, attempt, side_by_side
 from srgaze360.cli.benchmark.plan import HUMAN, Plan, Step, notes, row_name
 from srgaze360.cli.benchmark.report import DISTANCE, TRIVIAL, Comparison, compare, markdown
 from srgaze360.cli.benchmark.state import DATASET, StepRecord, discard, run_digest
 from srgaze360.console import progress, say
 from srgaze360.dataset import ANNOTATIONS_FILE, INFO_FILE, MANIFEST_FILE, Dataset
-from srgaze360.errors import InputError, SRGaze360Error, first_ids
+from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_folder, digest, digest_file, read_json, write_text
 
 COMPARISON = "comparison.json"
+SIDE_BY_SIDE = ("train", "predict", "score")  # stages of many steps, none of which takes what another makes
 MOST_REASON = 200  # letters of a reason on a board
 
 
@@ -54,50 +57,73 @@ class Bench:
     plan: Plan
     root: Path
     workers: int = 1
+    jobs: int = 1
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Do the steps that are not done, one after the other; what fails is in ``failures``.
+        """Do the steps that are not done, stage after stage; what fails is in ``failures``.
+
+        Within a stage no step takes what another makes, so ``jobs`` of them are done side by side.
 
         Raises
         ------
         SRGaze360Error
             The dataset cannot be built, or the record cannot be written: there is no point in going on.
         """
-        for step in steps:
-            state = self.plan.status(step).state
-            if state == "to do":
-                self._attempt(step)
+        for stage, group in groupby(steps, key=attrgetter("stage")):
+            todo = [step for step in group if self.plan.status(step).state == "to do"]
+            if self.jobs > 1 and len(todo) > 1 and stage in SIDE_BY_SIDE:
+                side_by_side([(step, partial(self._begin_job, step)) for step in todo], self.jobs, self._end)
+                continue
+            for step in todo:
+                self._begin(step)
+                self._end(step, attempt(partial(self.make, step)))
+                _release()
 
-    def _attempt(self, step: Step) -> None:
+    def make(self, step: Step) -> Made:
+        """Do the work of a step that was begun."""
+        work = {
+            "build": self._build,
+            "train": self._train,
+            "predict": self._predict,
+            "score": self._score,
+            "board": self._board,
+        }
+        return work[step.stage](step)
+
+    def _begin(self, step: Step) -> None:
         from rich.markup import escape
 
         inputs = self.plan.inputs(step) or {}
-        ledger = self.plan.ledger
+        ledger, config = self.plan.ledger, self.plan.config
         known = ledger.step(step.name)
         say(f"[bold]{escape(step.name)}[/bold]")
         if known is not None:
             self._make_room(step, known, inputs)
         ledger.begin(step.name, inputs)
-        started = time.perf_counter()
-        try:
-            made = {
-                "build": self._build,
-                "train": self._train,
-                "predict": self._predict,
-                "score": self._score,
-                "board": self._board,
-            }[step.stage](step)
-            ledger.finish(step.name, time.perf_counter() - started, made.product, made.files, made.facts)
-        except Exception as error:  # a method is somebody's research: it may fail in any way, and must not stop the others
-            text = str(error) if isinstance(error, SRGaze360Error) else f"{type(error).__name__}: {error}"
-            ledger.fail(step.name, text)
-            if step.stage == "build":
-                raise
-            self.failures[step.name] = text
-            say(f"  [red]failed[/red]: {escape(text)}")
-        finally:
-            _release()
+        if step.stage == "predict":  # noted before it is done: a look that was cut short is a look
+            label = _method(step).label
+            ledger.look(label, step.seed, inputs["run"] or None, self.data.info.label_digest, config.test.split)
+
+    def _begin_job(self, step: Step, threads: int) -> Job:
+        self._begin(step)
+        log = self.root / LOGS / f"{step.name}.log"
+        return Job(self.plan.config, self.root, dict(self.plan.given), step.name, threads, log)
+
+    def _end(self, step: Step, outcome: Outcome) -> None:
+        from rich.markup import escape
+
+        ledger = self.plan.ledger
+        if outcome.made is not None:
+            ledger.finish(step.name, outcome.seconds, *outcome.made)
+            if self.jobs > 1:
+                say(f"  {escape(step.name)} done in {outcome.seconds:.1f} s")
+            return
+        ledger.fail(step.name, outcome.error)
+        if step.stage == "build" and outcome.cause is not None:
+            raise outcome.cause
+        self.failures[step.name] = outcome.error
+        say(f"  [red]failed[/red] {escape(step.name)}: {escape(outcome.error)}")
 
     def _make_room(self, step: Step, known: StepRecord, inputs: dict[str, Any]) -> None:
         """Remove what a step made from other inputs, or what was changed since, where it would be taken for a beginning."""
@@ -235,11 +261,8 @@ class Bench:
         from leaderboard.predicting import predict_split
 
         method, config = _method(step), self.plan.config
-        inputs = self.plan.inputs(step) or {}
         model = str(self._run(step)) if self.plan.kind(method).trained else method.name
         file, split = self._predictions(step), config.test.split
-        # noted before it is done: a look that was cut short is a look
-        self.plan.ledger.look(method.label, step.seed, inputs["run"] or None, self.data.info.label_digest, split)
         with progress("  predicting", len(self.data.select(split=split))) as advance:
             done = predict_split(
                 model, self.data, split, file, seed=step.seed, device=config.device, cache=self.root / "cache", advance=advance

@@ -1,0 +1,155 @@
+"""Steps of a benchmark side by side: the numbers of one after the other, and no step takes another with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from benchmarking import FAILING, record_of, run_steps, write_config, write_source
+
+from leaderboard.records import read_record
+
+DYING = """
+import os
+from dying import Failing
+
+class Dying(Failing):
+    name, summary, source = "dying", "Dies.", "nobody"
+
+    @classmethod
+    def train(cls, job):
+        os.kill(os.getpid(), 9)
+"""
+
+# A method that waits in training until a file beside its module is there, having said who it is.
+WAITING = """
+import os, time
+from pathlib import Path
+from dying import Failing
+
+class Waiting(Failing):
+    name, summary, source = "waiting", "Waits.", "nobody"
+
+    @classmethod
+    def train(cls, job):
+        here = Path(__file__).parent
+        (here / f"pid-{job.seed}").write_text(str(os.getpid()))
+        while not (here / "go").exists():
+            time.sleep(0.02)
+        return cls.untrained(job.seed)
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """The environment of a command that sees the methods above, as of an installed package."""
+    place = tmp_path / "site"
+    info = place / "others-1.0.dist-info"
+    info.mkdir(parents=True)
+    (place / "dying.py").write_text(FAILING)
+    (place / "deadly.py").write_text(DYING)
+    (place / "slow.py").write_text(WAITING)
+    (place / "fails").write_text("train")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    points = "failing = dying:Failing\ndying = deadly:Dying\nwaiting = slow:Waiting\n"
+    (info / "entry_points.txt").write_text(f"[srgaze360.predictors]\n{points}")
+    return {**os.environ, "PYTHONPATH": str(place)}
+
+
+def command(config: Path, out: Path, *words: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "srgaze360",
+        "benchmark",
+        str(config),
+        "--out",
+        str(out),
+        "--workers",
+        "1",
+        "--jobs",
+        "2",
+        *words,
+    ]
+
+
+def digests(out: Path) -> dict[str, str]:
+    return {path.name: read_record(path).content_digest for path in sorted((out / "results").rglob("[!.]*.json"))}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_source(tmp_path)
+    return tmp_path
+
+
+def test_side_by_side_gives_the_numbers_of_one_after_the_other(source: Path) -> None:
+    learnt: dict[str, Any] = {
+        "name": "direction",
+        "seeds": [0, 1],
+        "settings": {"data": {"height": 32}},
+    }
+    config = write_config(source, methods=["head-prior", "latitude-prior", "random", learnt], budget={"steps": 2, "trials": 0})
+    assert not run_steps(config, source / "one").failures
+    done = subprocess.run(command(config, source / "two"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "train/direction-seed1 done in" in done.stderr
+    one, two = digests(source / "one"), digests(source / "two")
+    exact = [name for name in one if not name.startswith("direction")]
+    assert len(exact) == 4
+    assert {name: one[name] for name in exact} == {name: two[name] for name in exact}
+    for name in set(one) - set(exact):  # torch adds in another order with other threads
+        errors = [
+            read_record(source / out / "results" / "spherical" / name).overall.metrics["angular_distance_deg"].value
+            for out in ("one", "two")
+        ]
+        assert errors[1] == pytest.approx(errors[0], rel=1e-3)
+    looks = record_of(source / "two").looks()
+    assert looks == record_of(source / "one").looks() == {"direction": 2, "head-prior": 1, "latitude-prior": 1, "random": 1}
+    assert (source / "two" / "logs" / "train" / "direction-seed1.log").is_file()
+
+
+def test_a_process_that_dies_or_fails_takes_no_other_with_it(source: Path, installed: dict[str, str]) -> None:
+    config = write_config(source, methods=["dying", "failing", "head-prior", "centre"])
+    words = command(config, source / "out")
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=installed)
+    assert done.returncode == 1
+    assert "2 of" in done.stderr
+    steps = record_of(source / "out").steps
+    assert (steps["train/dying-seed0"].error or "").startswith("Its process ended with signal 9 before the step was done.")
+    assert steps["train/failing-seed0"].error == "ZeroDivisionError: the loss is not a number"
+    board = pd.read_csv(source / "out" / "board" / "spherical" / "board.csv")
+    assert {"head-prior", "centre"} <= set(board["predictor"])
+
+
+def test_no_process_outlives_the_benchmark(source: Path, installed: dict[str, str]) -> None:
+    config = write_config(source, methods=[{"name": "waiting", "seeds": [0, 1]}, "centre"])
+    words, site = command(config, source / "out"), source / "site"
+    process = subprocess.Popen(words, env=installed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    told = [site / "pid-0", site / "pid-1"]
+    try:
+        await_that(lambda: all(path.exists() and path.read_text() for path in told), "both trainings are at work")
+    finally:
+        process.send_signal(signal.SIGKILL)  # it alone, not its group
+        process.wait()
+    pids = [int(path.read_text()) for path in told]
+    await_that(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "both trainings are gone")
+    (site / "go").write_text("")
+    last = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False, env=installed)
+    assert last.returncode == 0, last.stderr
+    assert {step["state"] for step in json.loads(last.stdout)["steps"]} == {"done"}
+
+
+def await_that(true: Any, what: str) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        time.sleep(0.05)
