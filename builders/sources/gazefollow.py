@@ -46,7 +46,7 @@ from builders.sources.rows import (
     row_reference,
     to_numbers,
 )
-from srgaze360.errors import InputError
+from srgaze360.errors import InputError, first_ids
 
 KIND = "gazefollow"
 CITATION = r"""@inproceedings{recasens2015looking,
@@ -154,6 +154,28 @@ def read_labels(root: Path, options: GazeFollowOptions, kind: str, obtain: str) 
     photos = _photos(table[~bad])
     repaired = Counter(repair for photo in photos for person in photo.people for repair in person.repairs)
     return Listing(photos, tuple(rejected), repaired)
+
+
+def read_annotations(path: Path, split: Split) -> pd.DataFrame:
+    """One label file, text or ``.mat``, as a row per annotation, as it stands: neither photos nor ranges are looked at.
+
+    Columns ``path``, ``eye_x``, ``eye_y``, ``gaze_x``, ``gaze_y`` (fractions; NaN where a text is no number), ``inout``,
+    ``cluster`` (the photo's origin where the file tells it, else its path) and ``group`` (number of the person) are among them.
+
+    Raises
+    ------
+    InputError
+        There is no such file, it is of another form, or rows of it are malformed.
+    """
+    if not path.is_file():
+        raise InputError(f"Expected GazeFollow labels at {path}, but there is no such file. {OBTAIN}")
+    table, malformed = (_read_original if path.suffix == ".mat" else _read_text)(path.parent, path.name, split, KIND)
+    if malformed:
+        raise InputError(
+            f"Expected every row of {path} to be a person's labels, found {len(malformed)} that are not: "
+            f"{first_ids([f'{item.row} ({item.reason})' for item in malformed])}. Take the file from the release again."
+        )
+    return _name_people(_with_clusters(path.parent, table, split, GazeFollowOptions(), OBTAIN))
 
 
 def _label_files(root: Path, options: GazeFollowOptions, obtain: str) -> list[tuple[Split, str]]:

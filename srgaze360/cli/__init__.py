@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "benchmark": Command(
         "srgaze360.cli.benchmark.commands:benchmark", "Build, train, predict, score and rank, all from one file."
     ),
+    "reproduce": Command("srgaze360.cli.reproduce:reproduce", "Recompute published numbers from the real labels."),
     "doctor": Command("srgaze360.cli.doctor:doctor", "Versions, sampler self-test, disk, GPU."),
 }
 

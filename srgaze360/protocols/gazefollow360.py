@@ -31,16 +31,15 @@ under the first and 0.867 under the second.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from srgaze360 import sphere
 from srgaze360.errors import InputError
 from srgaze360.protocols.checks import direction_faults, heatmap_faults
+from srgaze360.protocols.planar import auc_of_regions, between, resized
 from srgaze360.protocols.ragged import consensus
 from srgaze360.protocols.spherical import Evaluation, Metric
 from srgaze360.sphere import BoolArray, FloatArray
@@ -116,33 +115,7 @@ def validate(
         )
 
 
-# --- resampling -------------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=32)
-def _places(length: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each of ``target`` pixels: the two of ``length`` pixels it lies between, and how far it is on the way."""
-    at = np.clip((np.arange(target) + 0.5) * length / target - 0.5, 0.0, length - 1.0)
-    first = np.minimum(np.floor(at), max(length - 2, 0)).astype(np.intp)
-    return first, np.minimum(first + 1, length - 1), (at - first).astype(np.float32)
-
-
-def _between(values: NDArray[np.floating], axis: int, target: int, part: slice = slice(None)) -> NDArray[np.floating]:
-    """Values resampled to ``target`` pixels along an axis; as a + (b - a) t, so that plateaus stay plateaus to the last bit."""
-    first, second, share = _places(values.shape[axis], target)
-    left = np.take(values, first[part], axis=axis)
-    step = np.take(values, second[part], axis=axis)
-    step -= left
-    step *= share[part].reshape([-1 if place == axis % values.ndim else 1 for place in range(values.ndim)])
-    left += step
-    return left
-
-
-def resized(heatmaps: ArrayLike, height: int, width: int) -> NDArray[np.floating]:
-    """Heatmaps (..., H, W) resampled bilinearly to (..., height, width), as ``cv2.resize`` does; float32 or wider."""
-    maps = np.asarray(heatmaps)
-    maps = maps.astype(np.float32 if maps.dtype.itemsize < 8 else np.float64)
-    return _between(_between(maps, maps.ndim - 2, height), maps.ndim - 1, width)
+# --- cells ------------------------------------------------------------------------------------------------------------
 
 
 def _pixel_of(directions: FloatArray, height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -189,11 +162,8 @@ def auc_box(heatmaps: ArrayLike, annotations: ArrayLike, weights: ArrayLike | No
     scores = np.full(len(truth), np.nan)
     known = np.flatnonzero(~np.isnan(truth).any(axis=-1))
     if known.size:
-        positive = box_cells(truth[known]).reshape(known.size, -1)
-        ranks = rankdata(resized(np.asarray(heatmaps)[known], BOX_GRID, BOX_GRID).reshape(known.size, -1), axis=1)
-        right = np.count_nonzero(positive, axis=1)
-        wrong = positive.shape[1] - right
-        scores[known] = (np.sum(ranks * positive, axis=1) - right * (right + 1) / 2.0) / (right * wrong)
+        positive = box_cells(truth[known])
+        scores[known] = auc_of_regions(resized(np.asarray(heatmaps)[known], BOX_GRID, BOX_GRID), positive)
     return scores
 
 
@@ -210,11 +180,11 @@ def auc_onehot(
         height, width = (int(size) for size in sizes[index])
         (row,), (column,) = _pixel_of(truth[index : index + 1], height, width)
         narrow = resized(maps[index], height, maps.shape[2])
-        value = _between(narrow[row], 0, width, slice(column, column + 1))[0]
+        value = between(narrow[row], 0, width, slice(column, column + 1))[0]
         below = equal = 0
         rows = max(1, _BLOCK_CELLS // width)
         for start in range(0, height, rows):
-            block = _between(narrow[start : start + rows], 1, width)
+            block = between(narrow[start : start + rows], 1, width)
             below += int(np.count_nonzero(block < value))
             equal += int(np.count_nonzero(block == value))
         # the positive pixel equals itself; a panorama of one pixel has nothing to tell it from

@@ -5,7 +5,7 @@ Layout
 ::
 
     OUT/ benchmark.json   scenes/   dataset/   cache/   runs/<row>/   predictions/<row>.parquet   results/<protocol>/<row>.json
-         board/<protocol>/   with index.html, board.md, records/, comparison.md, comparison.json
+         logs/   board/<protocol>/   with index.html, board.md, records/, comparison.md, comparison.json
 
 Every product is written beside its place and renamed, or (datasets, runs) goes on where it was stopped; what was made from
 other inputs is removed first. A step that fails does not stop the others.
