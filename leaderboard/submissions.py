@@ -6,7 +6,11 @@ Conventions
 the order of the file (of the dataset for missing ones); faults of the header have no ids and count 1. Longitudes run from -180
 to 180 degrees, both included (they are one meridian); 180 to 360 is refused rather than wrapped, since a silent wrap would also
 swallow a longitude in the place of a latitude. Rows are matched by id, never by order. A file that cannot be read at all is
-not a matter for this module: :func:`srgaze360.predictions.read_predictions` says why.
+not a matter for this module: :func:`srgaze360.predictions.read_predictions` says why. A submission may be a folder or a zip
+(:mod:`leaderboard.deliveries`).
+
+Angles in another unit or order are no fault that can be proved. They are a *note*, with its evidence, where reading them so
+brings most predictions much nearer to the heads: people rarely look to the other side of the sphere, and no label is used.
 """
 
 from __future__ import annotations
@@ -21,14 +25,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from leaderboard.deliveries import delivered
+from srgaze360 import sphere
 from srgaze360.dataset import Dataset
 from srgaze360.errors import CheckFailed, first_ids
 from srgaze360.files import digest_file
-from srgaze360.predictions import DatasetKey, PredictionHeader, Predictions, read_predictions
+from srgaze360.predictions import POINT_COLUMNS, DatasetKey, PredictionHeader, Predictions, read_predictions
 from srgaze360.predictors import dataset_key
-from srgaze360.sphere import BoolArray
+from srgaze360.sphere import BoolArray, FloatArray
 
 SHOWN = 5
+NEARER_DEG = 5.0  # by which predictions must be nearer to the heads when read otherwise
 MAX_HEATMAP_CELLS = 512 * 1024
 _CHUNK = 512  # heatmaps looked at together: a few megabytes
 
@@ -123,14 +130,15 @@ class Submission:
 
 
 def check_file(path: Path, data: Dataset, split: str, suite: str | None = None) -> CheckReport:
-    """Check a predictions file against a split (or one suite of it).
+    """Check a predictions file, or a folder or zip that holds one, against a split (or one suite of it).
 
     Raises
     ------
     InputError
         The file cannot be read as predictions, or the dataset has no such split or suite.
     """
-    return _report(path, read_predictions(path), data, split, suite)
+    with delivered(path) as file:
+        return _report(path, file, read_predictions(file), data, split, suite)
 
 
 def checked(path: Path, data: Dataset, split: str, suite: str | None = None) -> Submission:
@@ -148,8 +156,9 @@ def checked(path: Path, data: Dataset, split: str, suite: str | None = None) -> 
     InputError
         The file cannot be read as predictions, or the dataset has no such split or suite.
     """
-    predictions = read_predictions(path)
-    report = _report(path, predictions, data, split, suite)
+    with delivered(path) as file:
+        predictions = read_predictions(file)
+        report = _report(path, file, predictions, data, split, suite)
     if report.faults:
         lines = "\n".join(f"  {fault}" for fault in report.faults)
         raise CheckFailed(
@@ -163,16 +172,16 @@ def checked(path: Path, data: Dataset, split: str, suite: str | None = None) -> 
     return Submission(Predictions(predictions.header, table, heatmaps), rows, report.file_digest, report.notes)
 
 
-def _report(path: Path, predictions: Predictions, data: Dataset, split: str, suite: str | None) -> CheckReport:
+def _report(path: Path, file: Path, predictions: Predictions, data: Dataset, split: str, suite: str | None) -> CheckReport:
     wanted = data.select(split=split, suite=suite)
-    notes = []
+    notes = other_readings(predictions.table, wanted)
     if predictions.heatmaps is None:
         notes.append("No heatmaps: metrics that need them stay blank.")
     if "in_frame_score" not in predictions.table:
         notes.append("No in-frame scores: in-frame average precision stays blank.")
     return CheckReport(
         file=path.name,
-        file_digest=digest_file(path),
+        file_digest=digest_file(file),
         predictor=predictions.header.predictor.name,
         dataset=dataset_key(data),
         split=split,
@@ -182,6 +191,33 @@ def _report(path: Path, predictions: Predictions, data: Dataset, split: str, sui
         faults=check_predictions(predictions, data, split, suite),
         notes=notes,
     )
+
+
+def other_readings(table: pd.DataFrame, rows: Dataset) -> list[str]:
+    """Notes on predictions whose angles look like radians, or like latitude and longitude in each other's place."""
+    place = pd.Index(rows.annotations["sample_id"]).get_indexer(pd.Index(table["sample_id"]))
+    lon, lat = (table[name].to_numpy(dtype=np.float64) for name in POINT_COLUMNS[1:])
+    usable = (place >= 0) & np.isfinite(lon) & np.isfinite(lat)
+    if not usable.any():
+        return []
+    lon, lat, heads = lon[usable], lat[usable], rows.heads[place[usable]]
+
+    def median_deg(lon: FloatArray, lat: FloatArray) -> float:
+        return float(np.median(np.degrees(sphere.angle_between(sphere.direction_from_lonlat(lon, lat), heads))))
+
+    given = median_deg(np.radians(lon), np.radians(lat))
+    readings = {}
+    if np.abs(lon).max() <= np.pi + 0.01 and np.abs(lat).max() <= np.pi / 2.0 + 0.01:
+        readings["radians"] = median_deg(lon, lat)
+    if np.abs(lon).max() <= 90.0 and np.abs(lat).max() <= 180.0:
+        readings["latitude and longitude in each other's place"] = median_deg(np.radians(lat), np.radians(lon))
+    return [
+        f"Are these {what}? Longitudes run from {lon.min():.4g} to {lon.max():.4g}, latitudes from {lat.min():.4g} to "
+        f"{lat.max():.4g}. Read so, half of the predictions are within {median:.1f} degrees of the head; as given, within "
+        f"{given:.1f}. The columns are longitude and latitude in degrees."
+        for what, median in readings.items()
+        if median < min(given / 2.0, given - NEARER_DEG)
+    ]
 
 
 def check_predictions(predictions: Predictions, data: Dataset, split: str, suite: str | None = None) -> list[Fault]:

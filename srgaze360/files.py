@@ -135,7 +135,7 @@ def read_json(path: Path, what: str) -> Any:  # noqa: ANN401 - any JSON value
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"Expected a {what} at {path}, but there is no such file. Check the path.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of decoding too, and of numbers and nesting without end
         raise InputError(f"Expected a {what} in JSON at {path}, but it cannot be read: {error}. Write it again.") from None
 
 

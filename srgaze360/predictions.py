@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,8 +33,14 @@ HEADER_KEY = b"srgaze360"
 HEATMAP_SHAPE = (64, 128)
 POINT_COLUMNS = ("sample_id", "gaze_lon_deg", "gaze_lat_deg")
 OPTIONAL_COLUMNS = ("in_frame_score",)
-MAX_BYTES = 4 * 2**30
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+MAX_BYTES = 4 * 2**30  # of a file, and of what is decoded from it
+MAX_TEXT_BYTES = 2**30
+MAX_HEADER_BYTES = 2**20
 MAX_ROWS = 5_000_000
+MAX_ID_LETTERS = 1000
+MAX_COLUMNS = 1000
+_BYTES = {"FLOAT": 4, "FIXED_LEN_BYTE_ARRAY": 2}  # of a value as Arrow holds it; float16 is the only fixed-length type read
 
 
 class PredictorCard(BaseModel):
@@ -119,16 +126,36 @@ def read_predictions(path: Path) -> Predictions:
         magic = stream.read(4)
     if magic == b"PAR1":
         return _read_parquet(path)
+    table = read_points(path)
+    sidecar = path.with_name(path.name + ".json")
+    if sidecar.is_file() and sidecar.stat().st_size > MAX_HEADER_BYTES:
+        raise InputError(f"Expected a header of at most {MAX_HEADER_BYTES} bytes in {sidecar}, found more. Write it again.")
+    header = _header(read_json(sidecar, f"header of {path.name}"), sidecar)
+    return Predictions(header, table)
+
+
+def read_points(path: Path) -> pd.DataFrame:
+    """Read a table of points from CSV or JSON lines (by suffix); types are checked, nothing else.
+
+    Raises
+    ------
+    InputError
+        The file is missing, too large, of another format, or lacks a required column.
+    """
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
+    if not path.is_file():
+        raise InputError(f"Expected a table of points at {path}, but there is no such file. Check the path.")
     if path.suffix not in readers:
         raise InputError(
             f"Expected Parquet, or a name that ends in .csv or .jsonl, found {path.name}, whose content is not Parquet. "
             "Rename or convert it."
         )
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise InputError(f"Expected at most {MAX_TEXT_BYTES} bytes of text in {path}, found more. Write Parquet instead.")
     table = readers[path.suffix](path)
-    sidecar = path.with_name(path.name + ".json")
-    header = _header(read_json(sidecar, f"header of {path.name}"), sidecar)
-    return Predictions(header, _points(table, path))
+    if len(table) > MAX_ROWS:
+        raise InputError(f"Expected at most {MAX_ROWS} rows in {path}, found {len(table)}. Predict one split alone.")
+    return _points(table, path)
 
 
 def _header(content: object, path: Path) -> PredictionHeader:
@@ -142,16 +169,17 @@ def _header(content: object, path: Path) -> PredictionHeader:
 
 def _read_parquet(path: Path) -> Predictions:
     try:
-        file = pq.ParquetFile(path)
-        rows = file.metadata.num_rows
-        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        if rows > MAX_ROWS or size > MAX_BYTES:
-            raise InputError(
-                f"Expected at most {MAX_ROWS} rows and {MAX_BYTES} bytes in {path}, found {rows} rows of {size} bytes."
-            )
+        # ids as a dictionary: a long one that stands in every row takes its room once
+        file = pq.ParquetFile(
+            path, read_dictionary=["sample_id"], thrift_string_size_limit=2**26, thrift_container_size_limit=2**20
+        )
+        names = _wanted_columns(file, path)
         metadata = file.schema_arrow.metadata or {}
-        table = file.read()
-    except (pa.ArrowException, OSError) as error:
+        table = file.read(columns=names)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"Expected a Parquet predictions file at {path}, but it cannot be read: {error}. Write it again."
         ) from None
@@ -160,14 +188,63 @@ def _read_parquet(path: Path) -> Predictions:
             f"Expected a header under the Parquet metadata key {HEADER_KEY.decode()!r} in {path}, found none. Write the file "
             "with `srgaze360 predict`, or add the JSON header that docs/submissions.md shows."
         )
+    if len(metadata[HEADER_KEY]) > MAX_HEADER_BYTES:
+        raise InputError(f"Expected a header of at most {MAX_HEADER_BYTES} bytes in {path}, found more. Write it again.")
     try:
         content = json.loads(metadata[HEADER_KEY])
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"Expected JSON in the header of {path}, but it cannot be read: {error}. Write it again.") from None
     header = _header(content, path)
     heatmaps = _heatmaps(table.column("heatmap"), header, path) if "heatmap" in table.column_names else None
-    names = [name for name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS) if name in table.column_names]
-    return Predictions(header, _points(table.select(names).to_pandas(), path), heatmaps)
+    points = table.select([name for name in table.column_names if name != "heatmap"])
+    return Predictions(header, _points(_frame(points, path), path), heatmaps)
+
+
+def _wanted_columns(file: pq.ParquetFile, path: Path) -> list[str]:
+    """Names of the columns to read, of a file that is not too large once it is decoded.
+
+    Runs and dictionaries make a column of equal values as small as one likes, so what counts is the number of values.
+    """
+    metadata, schema = file.metadata, file.schema_arrow
+    wanted = {*POINT_COLUMNS, *OPTIONAL_COLUMNS, "heatmap"}
+    names = [name for name in schema.names if name in wanted]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"Expected each column once in {path}, found {first_ids(twice)} twice. Drop one of them.")
+    if metadata.num_columns > MAX_COLUMNS:
+        raise InputError(
+            f"Expected at most {MAX_COLUMNS} columns in {path}, found {metadata.num_columns}. Drop what is not read."
+        )
+    size = 0
+    for group in range(metadata.num_row_groups):
+        columns = [metadata.row_group(group).column(index) for index in range(metadata.num_columns)]
+        size += sum(
+            max(column.num_values * _BYTES.get(column.physical_type, 8), column.total_uncompressed_size)
+            for column in columns
+            if column.path_in_schema.partition(".")[0] in wanted
+        )
+    if metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
+        raise InputError(
+            f"Expected at most {MAX_ROWS} rows and {MAX_BYTES} bytes, decoded, in {path}, found {metadata.num_rows} rows of "
+            f"{size} bytes. Store heatmaps as float16."
+        )
+    return names
+
+
+def _frame(table: pa.Table, path: Path) -> pd.DataFrame:
+    """Columns of points as pandas has them; ids that are a dictionary must not be too long to be written out."""
+    for name in table.column_names:
+        kind = table.schema.field(name).type
+        texts = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if pa.types.is_string(texts) or pa.types.is_large_string(texts) or pa.types.is_binary(texts):
+            for chunk in table.column(name).chunks:
+                words = chunk.dictionary if pa.types.is_dictionary(kind) else chunk
+                if (pc.max(pc.binary_length(words)).as_py() or 0) > MAX_ID_LETTERS:
+                    raise InputError(
+                        f"Expected ids of at most {MAX_ID_LETTERS} letters in {path}, found a longer one in {name}."
+                    )
+        elif pa.types.is_nested(texts):
+            raise InputError(f"Expected a plain column {name} in {path}, found one of type {kind}. Write one value per row.")
+    return pd.DataFrame(table.to_pandas())
 
 
 def _heatmaps(column: pa.ChunkedArray, header: PredictionHeader, path: Path) -> NDArray[np.float16]:
@@ -192,20 +269,23 @@ def _heatmaps(column: pa.ChunkedArray, header: PredictionHeader, path: Path) -> 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype={"sample_id": str}, encoding="utf-8-sig", quoting=csv.QUOTE_MINIMAL)
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of decoding too
         raise InputError(f"Expected CSV with a header row in {path}, but it cannot be read: {error}. Write it again.") from None
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"Expected one JSON object per line in {path}, but it cannot be read: {error}. Write it again."
         ) from None
     if not all(isinstance(row, dict) for row in rows):
         raise InputError(f"Expected one JSON object per line in {path}, found other values. Write it again.")
-    return pd.DataFrame(rows)
+    try:
+        return pd.DataFrame(rows)
+    except (OverflowError, UnicodeError) as error:
+        raise InputError(f"Expected ids and numbers in {path}, found one that is neither: {error}. Write it again.") from None
 
 
 def _points(table: pd.DataFrame, path: Path) -> pd.DataFrame:
@@ -217,8 +297,15 @@ def _points(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         )
     names = [name for name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS) if name in table.columns]
     points = table[names].copy()
+    try:
+        return _typed(points, path)
+    except (OverflowError, UnicodeError) as error:  # a whole number of hundreds of digits, half of a pair of characters
+        raise InputError(f"Expected ids and numbers in {path}, found one that is neither: {error}. Write it again.") from None
+
+
+def _typed(points: pd.DataFrame, path: Path) -> pd.DataFrame:
     points["sample_id"] = points["sample_id"].astype(str)
-    for name in names[1:]:
+    for name in points.columns[1:]:
         values = pd.to_numeric(points[name], errors="coerce")
         text = points[name][values.isna() & points[name].notna()]
         text = text[[not isinstance(value, float) for value in text]]

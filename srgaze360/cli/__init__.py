@@ -38,7 +38,7 @@ COMMANDS: dict[str, Command] = {
     "models": Command("baselines.commands:models", "List the predictors there are."),
     "train": Command("baselines.commands:train", "Train a predictor on a train split."),
     "predict": Command("leaderboard.commands:predict", "Run a predictor on a split and write its predictions."),
-    "submission": Command("leaderboard.commands:submission", "Check a predictions file against a dataset."),
+    "submission": Command("leaderboard.commands:submission", "Check and pack predictions files."),
     "score": Command("leaderboard.commands:score", "Score predictions under a metric protocol."),
     "board": Command("leaderboard.commands:board", "Collect scores and build the leaderboard's tables and page."),
     "benchmark": Command(
