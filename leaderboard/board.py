@@ -103,7 +103,7 @@ def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
         return Added(path, [], already_there=True)
     same = [place for place, other in others.items() if seed_name(other) == seed_name(record)]
     kept = [other for place, other in others.items() if place not in same or not replace]
-    reasons = [*_own_faults(record, samples), *_differences(record, kept)]
+    reasons = [*_own_faults(record, samples), *differences_of(record, kept)]
     if same and not replace:
         seed = "" if record.predictor.seed is None else f" with seed {record.predictor.seed}"
         reasons.append(
@@ -203,15 +203,15 @@ ONE_METHOD: dict[str, Callable[[ScoreRecord], object]] = {
 }
 
 
-def _differences(record: ScoreRecord, others: list[ScoreRecord]) -> list[str]:
-    """In what a record differs from the rows that are already there, and from the other seeds of its predictor."""
+def differences_of(record: ScoreRecord, others: list[ScoreRecord], whose: str = "the board's") -> list[str]:
+    """In what a record differs from those that are already there, and from the other seeds of its predictor."""
     if not others:
         return []
-    pairs = [(name, read(record), read(others[0]), "the board's") for name, read in SHARED.items()]
+    pairs = [(name, read(record), read(others[0]), whose) for name, read in SHARED.items()]
     seeds = [other for other in others if _name(other) == _name(record) and seed_name(other) != seed_name(record)]
     if seeds:
         pairs += [(name, read(record), read(seeds[0]), "that of its other seeds") for name, read in ONE_METHOD.items()]
-    reasons = [f"its {name} is {found!r}, {whose} is {wanted!r}" for name, found, wanted, whose in pairs if found != wanted]
+    reasons = [f"its {name} is {found!r}, {other} is {wanted!r}" for name, found, wanted, other in pairs if found != wanted]
     if seeds and None in {one.predictor.seed for one in (record, seeds[0])}:
         reasons.append(f"results of {record.predictor.name!r} can only stand together if each names its training seed")
     return reasons
@@ -247,7 +247,7 @@ def build_board(board: Path, out: Path) -> Built:
     loaded = [(record := read_record(path), read_samples(samples_path(path), record)) for path in paths]
     seen: list[ScoreRecord] = []
     for path, (record, samples) in zip(paths, loaded, strict=True):
-        reasons = [*_own_faults(record, samples), *_differences(record, seen)]
+        reasons = [*_own_faults(record, samples), *differences_of(record, seen)]
         if seed_name(record) in map(seed_name, seen):
             reasons.append(f"another record there is of {record.predictor.name!r} with the same seed")
         if reasons:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from leaderboard.pairs import Difference
     from leaderboard.records import GroupScores, ScoreRecord
     from leaderboard.submissions import CheckReport
     from leaderboard.tables import BoardTables
@@ -231,6 +232,83 @@ def _print_record(record: ScoreRecord) -> None:
     for group in record.conditions:
         table.add_row(Text(f"{group.suite}, {group.group}"), *cells(group, primary))
     OUT.print(table, soft_wrap=False)
+
+
+def compare(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULT.json...", help="Records of `srgaze360 score`; the first is the reference.")
+    ],
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="Name of the method to compare with.", show_default="the first result's")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="Metric of each person.", show_default="the protocol's primary one")
+    ] = None,
+    breakdowns: Annotated[
+        bool, typer.Option("--breakdowns/--no-breakdowns", help="Groups of people and targets too, beside conditions.")
+    ] = True,
+    resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap replicates.", min=100)] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the differences as JSON on standard output.")] = False,
+) -> None:
+    """Compare methods on the same people: paired differences with intervals, overall, by condition and by group.
+
+    Differences are method - reference. P values of conditions are corrected for their number (Holm); ‡ marks groups below 150
+    people or 50 clusters. Results of one method and several training seeds count as one.
+
+    Example: `srgaze360 compare dualpath2021.json mmrgaze360.json`
+    """
+    from leaderboard.pairs import compare_files
+
+    found = compare_files(results, metric=metric, reference=reference, breakdowns=breakdowns, resamples=resamples, seed=seed)
+    if json:
+        from srgaze360.console import print_json
+
+        print_json([one._asdict() for one in found])
+    else:
+        _print_differences(found)
+
+
+def _print_differences(found: list[Difference]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from leaderboard.protocols import ALL_METRICS, LABELS
+    from leaderboard.tables import BLANK, DECIMALS, FEW_MARK, UNIT_SIGNS, group_label
+    from srgaze360.console import OUT
+
+    metric = found[0].metric
+    unit = ALL_METRICS[metric].unit
+
+    def number(value: float | None, sign: str = "") -> str:
+        return BLANK if value is None else f"{value:{sign}.{DECIMALS[unit]}f}"
+
+    label = f"{LABELS[metric]} {UNIT_SIGNS.get(unit, '')}".strip()
+    for method in dict.fromkeys(one.method for one in found):
+        own = [one for one in found if one.method == method]
+        title = f"{method} - {own[0].reference}: {label}"
+        table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for head in ("", "difference", "95 %", "p", "people / clusters", ""):
+            table.add_column(head, justify="left" if not head else "right", no_wrap=True)
+        place: tuple[str, str] = ("", "")
+        for one in own:
+            here = (one.kind, one.suite if one.kind == "condition" else one.by)
+            if here != place and place[0]:
+                table.add_section()
+            place = here
+            name = {"overall": f"overall ({one.suite})", "condition": f"{one.suite}, {one.group}"}.get(
+                one.kind, f"{one.by.replace('_', ' ')}: {group_label(one.group)}"
+            )
+            interval = f"{number(one.low, '+')} to {number(one.high, '+')}"
+            p = BLANK if one.p_holm is None else f"{one.p_holm:.3f}"
+            style = {"better": "green", "worse": "red"}.get(one.verdict, "dim")
+            counts = f"{one.people} / {one.clusters}"
+            table.add_row(
+                Text(name + (f" {FEW_MARK}" if one.few else "")), number(one.difference, "+"), interval, p, counts,
+                Text(one.verdict, style=style),
+            )  # fmt: skip
+        OUT.print(table, soft_wrap=False)
 
 
 @board.callback()
