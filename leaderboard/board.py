@@ -9,13 +9,12 @@ Layout
 ``digest8`` begins the digest of the record without its time fields, so adding a score again changes nothing. The first record
 decides what a board is about: dataset digest, split, protocol and its major version, ranking suite; what differs is refused,
 with every reason at once. Records of one predictor and different training seeds stand together, as one row; they must agree in
-what they read and were made from. A board is built from its records and notices alone: board.md, board.csv, index.html, plots,
-and published.csv where there are published numbers to stand beside it.
+what they read and were made from. A board is built from its records and notices alone: board.md, board.tex, board.csv,
+board.json, index.html, plots, a copy of the records, and published.csv where there are published numbers to stand beside it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +23,24 @@ import pandas as pd
 from pydantic import ValidationError
 
 from leaderboard import published
+from leaderboard.latex import latex
 from leaderboard.notices import NOTICES, Notice, read_notices, write_notice
 from leaderboard.protocols import PROTOCOLS
-from leaderboard.records import ScoreRecord, read_record, read_samples, samples_path, write_record
+from leaderboard.records import (
+    TIERS,
+    ScoreRecord,
+    Tier,
+    read_record,
+    read_samples,
+    record_name,
+    samples_path,
+    slug,
+    write_record,
+)
 from leaderboard.scoring import HUMAN
 from leaderboard.seeds import rows_of, seed_name
 from leaderboard.tables import BoardTables, board_tables
-from leaderboard.text import markdown, to_csv
+from leaderboard.text import markdown, to_csv, to_json
 from srgaze360.dataset import explain
 from srgaze360.errors import CheckFailed, InputError
 from srgaze360.files import digest, write_text
@@ -76,7 +86,7 @@ class Added:
     already_there: bool
 
 
-def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
+def add_record(result: Path, board: Path, *, tier: Tier = "self-reported", replace: bool = False) -> Added:
     """Copy a score record and its per-person errors to a board.
 
     Parameters
@@ -85,6 +95,10 @@ def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
         ``RESULT.json`` of ``srgaze360 score``, its ``RESULT.samples.parquet`` beside it.
     board
         Folder of the board; made where absent.
+    tier
+        How far you, who keep the board, vouch for the number: you took the record as it came (``self-reported``), you had the
+        predictions and scored them (``re-scored``), or you ran the method (``re-run``). A record that is there already is
+        raised to a higher tier, never lowered.
     replace
         Put the record in the place of an earlier one of the same predictor and training seed.
 
@@ -95,12 +109,15 @@ def add_record(result: Path, board: Path, *, replace: bool = False) -> Added:
     InputError
         The record or its per-person errors cannot be read.
     """
-    record = read_record(result)
+    record = read_record(result).model_copy(update={"tier": tier})
     samples = read_samples(samples_path(result), record)
     others = {path: read_record(path) for path in record_paths(board)}
-    path = board / RECORDS / f"{_slug(record.predictor.name)}-{record.content_digest[:8]}.json"
-    if any(other.content_digest == record.content_digest for other in others.values()):
-        return Added(path, [], already_there=True)
+    path = board / RECORDS / record_name(record)
+    for place, other in others.items():
+        if other.content_digest == record.content_digest:
+            if TIERS.index(tier) > TIERS.index(other.tier):
+                write_text(place, other.model_copy(update={"tier": tier}).model_dump_json(indent=2) + "\n")
+            return Added(place, [], already_there=True)
     same = [place for place, other in others.items() if seed_name(other) == seed_name(record)]
     kept = [other for place, other in others.items() if place not in same or not replace]
     reasons = [*_own_faults(record, samples), *differences_of(record, kept)]
@@ -161,7 +178,7 @@ def add_notice(board_dir: Path, name: str, summary: str, source: str, reason: st
             f"Expected a method without a result on the board {board_dir}, but {name!r} has {results[0]}. Remove that record "
             "if it is wrong."
         )
-    path = board_dir / NOTICES / f"{_slug(name)}-{digest([name.casefold()])[:8]}.json"
+    path = board_dir / NOTICES / f"{slug(name)}-{digest([name.casefold()])[:8]}.json"
     write_notice(path, notice)
     return path
 
@@ -169,11 +186,6 @@ def add_notice(board_dir: Path, name: str, summary: str, source: str, reason: st
 def record_paths(board: Path) -> list[Path]:
     """Files of a board's records, sorted by name."""
     return sorted((board / RECORDS).glob("*.json"))
-
-
-def _slug(name: str) -> str:
-    """A predictor's name as part of a file name: letters, digits, dots and dashes."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:40] or "predictor"
 
 
 def _name(record: ScoreRecord) -> str:
@@ -226,7 +238,7 @@ class Built:
 
 
 def build_board(board: Path, out: Path) -> Built:
-    """Make ``board.md``, ``board.csv``, ``index.html`` and ``plots/`` in folder ``out`` from the records of a board.
+    """Make pages, tables and plots in folder ``out`` from the records of a board.
 
     Raises
     ------
@@ -255,9 +267,18 @@ def build_board(board: Path, out: Path) -> Built:
         seen.append(record)
     tables = board_tables(rows_of(loaded), list(read_notices(board).values()))
     pictures = save_plots(tables, out / "plots")
-    texts = {"index.html": page(tables, pictures), "board.md": markdown(tables), "board.csv": to_csv(tables)}
+    texts = {
+        "index.html": page(tables, pictures),
+        "board.md": markdown(tables),
+        "board.tex": latex(tables),
+        "board.csv": to_csv(tables),
+        "board.json": to_json(tables),
+    }
     if tables.published:
         texts["published.csv"] = published.to_csv(tables.published)
     for name, text in texts.items():
         write_text(out / name, text)
+    if out.resolve() != board.resolve():
+        for path, (record, samples) in zip(paths, loaded, strict=True):
+            write_record(out / RECORDS / path.name, record, samples)
     return Built(tables, [*(out / name for name in texts), *(file for picture in pictures for file in picture.files)])

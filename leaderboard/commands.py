@@ -320,23 +320,32 @@ def _board() -> None:
 def add(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT.json...", help="Records of `srgaze360 score`.")],
     board_dir: Annotated[Path, typer.Option("--board", help="Folder of the board; made where absent.")],
+    tier: Annotated[
+        str, typer.Option("--tier", help="How far you vouch for it: self-reported, re-scored or re-run.")
+    ] = "self-reported",
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace an earlier result of the same predictor and seed.")
     ] = False,
 ) -> None:
     """Put score records on a board; those that must not stand beside the others are refused with the reasons.
 
-    Results of one predictor with different training seeds stand together, as one row.
+    Results of one predictor with different training seeds stand together, as one row. --tier says what you, who keep the
+    board, did: took the record as it came, scored the predictions, or ran the method.
 
     Example: `srgaze360 board add random.json head-prior.json human.json --board board`
     """
     from rich.markup import escape
 
     from leaderboard.board import add_record
+    from leaderboard.records import TIERS
     from srgaze360.console import say
+    from srgaze360.errors import InputError, suggestion
 
+    vouched = next((known for known in TIERS if known == tier), None)
+    if vouched is None:
+        raise InputError(f"Unknown --tier {tier!r}. {suggestion(tier, TIERS)}")
     for result in results:
-        done = add_record(result, board_dir, replace=replace)
+        done = add_record(result, board_dir, tier=vouched, replace=replace)
         what = "is there already" if done.already_there else f"added as {done.path.name}"
         old = f", replacing {', '.join(path.name for path in done.replaced)}" if done.replaced else ""
         say(escape(f"{result}: {what}{old}"))
@@ -349,7 +358,7 @@ def build(
     out: Annotated[Path, typer.Option("--out", help="Folder to write the page, tables and plots to.")],
     json: Annotated[bool, typer.Option("--json", help="Print the ranking and the files as JSON on standard output.")] = False,
 ) -> None:
-    """Make index.html, board.md, board.csv and plots from a board's records.
+    """Make a page, tables (Markdown, LaTeX, CSV, JSON) and plots from a board's records.
 
     Example: `srgaze360 board build --board board --out pages`
     """

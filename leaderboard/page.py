@@ -1,15 +1,19 @@
-"""The board as one web page: self-contained HTML, no scripts, nothing fetched, light and dark.
+"""The board as one web page: self-contained HTML, nothing fetched, light and dark.
 
 Conventions
 -----------
 Everything a predictor says of itself is text of a stranger: the template escapes it. Plots are inline SVG elements made by
-:mod:`leaderboard.plots`, the only markup that goes in unescaped. Numbers come written from :mod:`leaderboard.tables`; here is
-only what a page adds: the places of the interval bars, in per cent of a common scale.
+:mod:`leaderboard.plots`, the only markup that goes in unescaped, beside one script of our own (sorting, filtering, unfolding),
+whose digest is all that the page's content security policy allows to run. Numbers come written from :mod:`leaderboard.tables`;
+here is only what a page adds: the places of the interval bars, in per cent of a common scale.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,8 +22,9 @@ from markupsafe import Markup
 from leaderboard import published
 from leaderboard.comparison import FEW_CLUSTERS, FEW_PEOPLE
 from leaderboard.plots import Picture
-from leaderboard.tables import ARROWS, BLANK, FEW_MARK, FIRST_MARK, READS_MARK, UNIT_SIGNS, BoardTables, Cell
-from leaderboard.text import FIRST_CAPTION, FIRST_TITLE
+from leaderboard.records import TIERS, record_name
+from leaderboard.tables import ARROWS, BLANK, FEW_MARK, FIRST_MARK, READS_MARK, UNIT_SIGNS, BoardTables, Cell, Line
+from leaderboard.text import FIRST_CAPTION, FIRST_TITLE, TRUST_NOTE
 
 TICK_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0)
 MOST_TICKS = 5
@@ -50,6 +55,7 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
         loader=PackageLoader("leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     protocol = board.protocol
+    script = (files("leaderboard") / "templates" / "board.js").read_text(encoding="utf-8")
     scale = _scale([cell for cell in board.tables[0].cells if cell.metric == protocol.primary])
     first = board.records[0]
     context: dict[str, Any] = {
@@ -59,6 +65,14 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
         "seeds": ", ".join(sorted({str(record.seed) for record in board.records})),
         "scale": scale,
         "bar": lambda cell: _bar(cell, scale),
+        "conditions": _conditions(board),
+        "tiers": [tier for tier in TIERS if tier in {record.tier for record in board.records}],
+        "sections": list(dict.fromkeys(line.section for line in _lines(board, "conditions"))),
+        "record_name": record_name,
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "trust_note": TRUST_NOTE,
+        "error": protocol.error.capitalize(),
         "primary": protocol.primary,
         "sign": UNIT_SIGNS[protocol.metrics[protocol.primary].unit],
         "published": published,
@@ -74,6 +88,17 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
         "pictures": [(picture, Markup(picture.svg)) for picture in pictures],  # noqa: S704 - drawn by us, text escaped there
     }
     return environment.get_template("board.html.j2").render(context)
+
+
+def _lines(board: BoardTables, key: str) -> list[Line]:
+    return next((table.lines for table in board.tables if table.key == key), [])
+
+
+def _conditions(board: BoardTables) -> dict[str, list[tuple[str, str, bool, Cell]]]:
+    """The conditions of each predictor: suite, condition, whether it is small, and the cell; empty if there are none."""
+    lines = _lines(board, "conditions")
+    names = [row.name for row in board.rows] if lines else []
+    return {name: [(one.section, one.label, one.few, one.cells[place]) for one in lines] for place, name in enumerate(names)}
 
 
 def _scale(cells: Sequence[Cell]) -> Scale:

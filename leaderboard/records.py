@@ -6,13 +6,14 @@ Conventions
 condition``, the person's group in each breakdown (``group_<breakdown>``) and a column per metric (NaN where a person has no
 value), so that later comparisons can be paired. Metrics carry the names of their protocol; angles are degrees where the name
 says ``_deg``, radians where it says ``_rad``. A number that does not exist is null, never NaN. Two scorings of the same
-predictions differ in :data:`TIME_FIELDS` alone.
+predictions differ in :data:`TIME_FIELDS` alone. ``tier`` is the keeper's of a board, and given when a record is put there.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +26,9 @@ from srgaze360.files import atomic_path, digest, read_json, write_text
 from srgaze360.predictions import DatasetKey, PredictorCard
 
 TIME_FIELDS = frozenset({"created", "wall_s"})
+# What the keeper of a board did: took somebody's record, scored somebody's predictions, or ran the method.
+Tier = Literal["self-reported", "re-scored", "re-run"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
 SAMPLE_KEYS = ("sample_id", "cluster_id", "suite", "condition")
 GROUP_PREFIX = "group_"
 
@@ -89,6 +93,7 @@ class ScoreRecord(_Record):
     revision: str | None
     created: str
     wall_s: float
+    tier: Tier = "self-reported"
 
     @property
     def groups(self) -> list[GroupScores]:
@@ -97,8 +102,18 @@ class ScoreRecord(_Record):
 
     @property
     def content_digest(self) -> str:
-        """Digest of everything but the time fields."""
-        return digest(self.model_dump(mode="json", exclude=set(TIME_FIELDS)))
+        """Digest of everything but the time fields, and the trust that a board puts in it."""
+        return digest(self.model_dump(mode="json", exclude={*TIME_FIELDS, "tier"}))
+
+
+def record_name(record: ScoreRecord) -> str:
+    """File name of a record on a board: its predictor, and the beginning of its digest."""
+    return f"{slug(record.predictor.name)}-{record.content_digest[:8]}.json"
+
+
+def slug(name: str) -> str:
+    """A predictor's name as part of a file name: letters, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")[:40] or "predictor"
 
 
 def samples_path(record: Path) -> Path:

@@ -8,8 +8,8 @@ Results of one name and different ``PredictorCard.seed`` are one method. Two kin
   means, as for a single result. It says how sure the mean of these seeds is.
 * *over training*: the standard deviation (n - 1) of the seeds' own means. It says how much a further seed would differ.
 
-The rest of a row is that of the seeds' common record. Metrics over the set (average precision) are averaged over the seeds
-and have no interval.
+The rest of a row is that of the seeds' common record; its tier of trust is the lowest of theirs. Metrics over the set (average
+precision) are averaged over the seeds and have no interval.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas as pd
 
 from leaderboard.comparison import mean_over_seeds
 from leaderboard.protocols import Protocol, find_protocol
-from leaderboard.records import GROUP_PREFIX, SAMPLE_KEYS, Estimate, GroupScores, ScoreRecord
+from leaderboard.records import GROUP_PREFIX, SAMPLE_KEYS, TIERS, Estimate, GroupScores, ScoreRecord
 from leaderboard.scoring import HUMAN, estimates
 from srgaze360.bootstrap import cluster_bootstrap
 from srgaze360.files import generator
@@ -114,7 +114,11 @@ def _joined(results: list[tuple[ScoreRecord, pd.DataFrame]]) -> Row:
     data = list(dict.fromkeys(text for record in records for text in record.predictor.training_data))
     card = first.predictor.model_copy(update={"seed": None, "notes": notes, "training_data": data})
     joined = first.model_copy(
-        update={"predictor": card, "notes": list(dict.fromkeys(note for record in records for note in record.notes))}
+        update={
+            "predictor": card,
+            "notes": list(dict.fromkeys(note for record in records for note in record.notes)),
+            "tier": min((record.tier for record in records), key=TIERS.index),
+        }
     )
     return Row(joined, samples, records, {group.key: _spread(records, group.key) for group in first.groups})
 

@@ -51,15 +51,16 @@ class Heading(NamedTuple):
 class Cell:
     """One estimate of one predictor for one group.
 
-    ``best`` marks the best number of those compared, as written. Of the comparison by per-person errors, ``leads`` marks the
-    best, ``first`` the members of the first group that are not bold, and ``p`` is the corrected p value of the difference from
-    the best. ``sd`` is the standard deviation over ``seeds`` training seeds, None for one.
+    ``best`` marks the best number of those compared, as written, ``second`` the next. Of the comparison by per-person errors,
+    ``leads`` marks the best, ``first`` the members of the first group that are not bold, and ``p`` is the corrected p value of
+    the difference from the best. ``sd`` is the standard deviation over ``seeds`` training seeds, None for one.
     """
 
     predictor: str
     metric: str
     group: GroupScores
     best: bool = False
+    second: bool = False
     leads: bool = False
     first: bool = False
     seeds: int = 1
@@ -97,7 +98,8 @@ class Cell:
 class Line:
     """A row of a table. ``section`` groups consecutive lines under a heading; ``rank`` is empty where there is none.
 
-    ``few`` says that a group is too small to lean on; ``seeds`` are the training seeds of a predictor.
+    ``few`` says that a group is too small to lean on; ``seeds`` are the training seeds of a predictor, ``tier`` how far the
+    keeper of the board vouches for it.
     """
 
     label: str
@@ -110,6 +112,7 @@ class Line:
     reads: list[str] = field(default_factory=list)
     few: bool = False
     seeds: int = 1
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -286,7 +289,7 @@ def _firsts(ordered: Sequence[Row]) -> dict[GroupKey, FirstGroup]:
     return found
 
 
-def _cell(row: Row, metric: str, scores: GroupScores, firsts: Mapping[GroupKey, FirstGroup], *, best: bool) -> Cell:
+def _cell(row: Row, metric: str, scores: GroupScores, firsts: Mapping[GroupKey, FirstGroup], places: Places) -> Cell:
     """The cell of a row for a group, with what is known of its seeds and of its comparison with the best."""
     result = firsts.get(scores.key) if metric == row.protocol.primary else None
     against = result.against.get(row.name) if result else None
@@ -294,9 +297,10 @@ def _cell(row: Row, metric: str, scores: GroupScores, firsts: Mapping[GroupKey, 
         predictor=row.name,
         metric=metric,
         group=scores,
-        best=best,
+        best=row.name in places.best,
+        second=row.name in places.second,
         leads=result is not None and row.name == result.best,
-        first=result is not None and row.name in result.members and not best,
+        first=result is not None and row.name in result.members and row.name not in places.best,
         seeds=len(row.parts),
         sd=row.spread.get(scores.key, {}).get(metric),
         p=against.adjusted if against else None,
@@ -307,7 +311,7 @@ def _predictor_table(
     table: MetricTable, rows: Sequence[Row], ranks: Mapping[str, str], firsts: Mapping[GroupKey, FirstGroup]
 ) -> Table:
     """A table with a line per predictor and a column per metric, over the ranking suite."""
-    best = {
+    places = {
         metric: _best([Cell(row.name, metric, row.record.overall) for row in rows if not row.human]) for metric in table.metrics
     }
     lines = []
@@ -317,13 +321,14 @@ def _predictor_table(
         lines.append(
             Line(
                 label=row.name,
-                cells=[_cell(row, m, overall, firsts, best=row.name in best[m]) for m in table.metrics],
+                cells=[_cell(row, m, overall, firsts, places[m]) for m in table.metrics],
                 people=counted.people,
                 clusters=counted.clusters,
                 rank=ranks[row.name],
                 human=row.human,
                 reads=row.record.predictor.reads,
                 seeds=len(row.parts),
+                tier=row.record.tier,
             )
         )
     headings = [
@@ -351,8 +356,8 @@ def _group_table(
         # a record of an older scorer may lack the group: its cell stays blank
         blank = scores.model_copy(update={"metrics": {}})
         found = {row.name: scored[row.name].get(scores.key, blank) for row in rows}
-        best = _best([Cell(row.name, primary, found[row.name]) for row in rows if not row.human])
-        cells = [_cell(row, primary, found[row.name], firsts, best=row.name in best) for row in rows]
+        places = _best([Cell(row.name, primary, found[row.name]) for row in rows if not row.human])
+        cells = [_cell(row, primary, found[row.name], firsts, places) for row in rows]
         counted = scores.metrics[primary]
         small = few(counted.people, counted.clusters)
         lines.append(Line(label, cells, counted.people, counted.clusters, section=section, few=small))
@@ -360,11 +365,19 @@ def _group_table(
     return Table(key, title, caption, stub, headings, lines)
 
 
-def _best(cells: Sequence[Cell]) -> set[str]:
-    """Predictors with the best number as written, if there are two or more to compare."""
+class Places(NamedTuple):
+    """Predictors with the best number of a comparison, as written, and with the next."""
+
+    best: frozenset[str] = frozenset()
+    second: frozenset[str] = frozenset()
+
+
+def _best(cells: Sequence[Cell]) -> Places:
+    """Who has the best and the second number as written, if there are two or more to compare; ties share a place."""
     written = [cell for cell in cells if cell.value]
     if len(written) < 2:
-        return set()
-    pick = min if ALL_METRICS[written[0].metric].better == "lower" else max
-    target = pick(float(cell.value) for cell in written)
-    return {cell.predictor for cell in written if float(cell.value) == target}
+        return Places()
+    numbers = sorted({float(cell.value) for cell in written}, reverse=ALL_METRICS[written[0].metric].better == "higher")
+    holders = [frozenset(cell.predictor for cell in written if float(cell.value) == number) for number in numbers[:2]]
+    # as in a race: after two firsts there is no second
+    return Places(holders[0], holders[1] if len(holders) > 1 and len(holders[0]) == 1 else frozenset())

@@ -1,4 +1,4 @@
-"""The board as Markdown and as CSV.
+"""The board as Markdown, CSV and JSON.
 
 Conventions
 -----------
@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 import re
 from collections.abc import Iterable, Sequence
 
@@ -25,6 +26,10 @@ FIRST_TITLE = "First in each condition"
 FIRST_CAPTION = (
     "The best by mean error, and those not significantly worse: a paired bootstrap over clusters on the same people, with "
     "Holm's correction over the predictors compared, at 5 %."
+)
+TRUST_NOTE = (
+    "Trust says what the keeper of this board did: took a record as it came (self-reported), scored the predictions "
+    "(re-scored), or ran the method (re-run)."
 )
 FIRST_HEADINGS = ("Suite", "Condition", "Best", "Not significantly worse", "People", "Clusters")
 
@@ -59,7 +64,8 @@ def reading_note() -> str:
         "Numbers are means with 95 % intervals in brackets; the best of each comparison is bold. A number after ± is the "
         "standard deviation over training seeds, where a predictor was trained several times; the interval is that of the mean "
         f"over these seeds. {FIRST_MARK} marks what is not significantly worse than the best of its comparison. {FEW_MARK} "
-        f"marks groups of fewer than {FEW_PEOPLE} people or {FEW_CLUSTERS} clusters, where hardly anything can be told apart."
+        f"marks groups of fewer than {FEW_PEOPLE} people or {FEW_CLUSTERS} clusters, where hardly anything can be told apart. "
+        f"{TRUST_NOTE}"
     )
 
 
@@ -88,6 +94,7 @@ def _markdown_standings(standings: Sequence[Standing]) -> list[str]:
 def _markdown_table(table: Table, notices: Sequence[Notice]) -> list[str]:
     heads = [_plain(h.title) + (f" [{h.unit}]" if h.unit else "") + (f" {h.arrow}" if h.arrow else "") for h in table.headings]
     first = ["Rank", table.stub] if table.ranked else [table.stub]
+    trust = table.key == "ranking"
     rows = []
     section = ""
     for line in table.lines:
@@ -98,11 +105,13 @@ def _markdown_table(table: Table, notices: Sequence[Notice]) -> list[str]:
         label = f"*{label}*" if line.human else label
         label += f" ({line.seeds} seeds)" if line.seeds > 1 else ""
         stub = [line.rank or BLANK, label] if table.ranked else [label]
-        rows.append([*stub, *map(_markdown_cell, line.cells), str(line.people), str(line.clusters)])
-    if table.key == "ranking":
-        rows += [[BLANK, _plain(one.name), f"*{_plain(one.reason)}*", *[""] * (len(heads) + 1)] for one in notices]
-    align = ["---:"] * table.ranked + ["---"] + ["---:"] * (len(heads) + 2)
-    return ["| " + " | ".join(row) + " |" for row in [[*first, *heads, "People", "Clusters"], align, *rows]]
+        counts = [str(line.people), str(line.clusters)]
+        rows.append([*stub, *map(_markdown_cell, line.cells), *counts, *([line.tier] if trust else [])])
+    if trust:
+        rows += [[BLANK, _plain(one.name), f"*{_plain(one.reason)}*", *[""] * (len(heads) + 2)] for one in notices]
+    align = ["---:"] * table.ranked + ["---"] + ["---:"] * (len(heads) + 2) + ["---"] * trust
+    last = ["People", "Clusters", *(["Trust"] if trust else [])]
+    return ["| " + " | ".join(row) + " |" for row in [[*first, *heads, *last], align, *rows]]
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -121,7 +130,7 @@ def _plain(text: str) -> str:
 
 CSV_COLUMNS = (
     "table", "predictor", "rank", "suite", "by", "group", "metric", "value", "low", "high", "people", "clusters", "few",
-    "seeds", "seed_sd", "first_group", "p_holm", "reads", "note",
+    "seeds", "seed_sd", "first_group", "p_holm", "reads", "tier", "note",
 )  # fmt: skip
 
 
@@ -135,6 +144,7 @@ def to_csv(board: BoardTables) -> str:
     writer = csv.DictWriter(stream, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     reads = {record.predictor.name: " ".join(record.predictor.reads) for record in board.records}
+    tiers = {record.predictor.name: record.tier for record in board.records}
     for table in board.tables:
         for line in table.lines:
             for cell in line.cells:
@@ -147,7 +157,7 @@ def to_csv(board: BoardTables) -> str:
                     "value": cell.value, "low": low, "high": high, "people": n[0], "clusters": n[1],
                     "few": "yes" if few(*n) else "", "seeds": cell.seeds, "seed_sd": cell.spread,
                     "first_group": _group_word(cell), "p_holm": "" if cell.p is None else f"{cell.p:.4f}",
-                    "reads": reads[cell.predictor],
+                    "reads": reads[cell.predictor], "tier": tiers[cell.predictor],
                 }  # fmt: skip
                 writer.writerow(row)
     for notice in board.notices:
@@ -161,3 +171,64 @@ def _group_word(cell: Cell) -> str:
     if cell.p is None:
         return ""
     return "no" if cell.p < ALPHA else "yes"
+
+
+def to_json(board: BoardTables) -> str:
+    """The board as JSON for programs: numbers unrounded, null where there is none, everything that the other outputs say."""
+    content = {
+        "facts": board.facts,
+        "metrics": {name: {**metric._asdict(), "label": LABELS[name]} for name, metric in board.protocol.metrics.items()},
+        "rows": [
+            {
+                "predictor": row.record.predictor.model_dump(mode="json"),
+                "rank": int(board.ranks[row.name]) if board.ranks[row.name] else None,
+                "human": row.human,
+                "tier": row.record.tier,
+                "results": [
+                    {
+                        "seed": part.predictor.seed,
+                        "predictions_digest": part.predictions_digest,
+                        "record_digest": part.content_digest,
+                        "protocol_version": part.protocol_version,
+                        "revision": part.revision,
+                        "created": part.created,
+                    }
+                    for part in row.parts
+                ],
+            }
+            for row in board.rows
+        ],
+        "tables": [
+            {
+                "key": table.key,
+                "title": table.title,
+                "caption": table.caption,
+                "cells": [_json_cell(cell) for cell in table.cells],
+            }
+            for table in board.tables
+        ],
+        "first": [
+            {
+                "suite": one.section,
+                "condition": one.label,
+                "best": one.result.best,
+                "not_significantly_worse": list(one.others),
+                "people": one.result.people,
+                "clusters": one.result.clusters,
+                "few": one.few,
+            }
+            for one in board.standings
+        ],
+        "without_number": [notice.model_dump(mode="json") for notice in board.notices],
+        "published": [one._asdict() for one in board.published],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_cell(cell: Cell) -> dict[str, object]:
+    estimate = cell.estimate.model_dump(mode="json") if cell.estimate else {}
+    by, suite, group = cell.group.key
+    return {
+        "predictor": cell.predictor, "metric": cell.metric, "by": by, "suite": suite, "group": group, **estimate,
+        "seeds": cell.seeds, "seed_sd": cell.sd, "best": cell.best, "first_group": _group_word(cell) or None, "p_holm": cell.p,
+    }  # fmt: skip

@@ -52,7 +52,10 @@ def result(
 
 
 class Page(HTMLParser):
-    """Text of every table by section id, rows of cell texts; all elements that were opened; well-formedness."""
+    """Text of every table by section id, rows of cell texts; all elements that were opened; well-formedness.
+
+    Tables within tables, which unfold, are text of the page but no rows.
+    """
 
     VOID = frozenset({"meta", "br", "hr", "img", "link", "input"})
 
@@ -75,6 +78,8 @@ class Page(HTMLParser):
             self._stack.append(tag)
         if tag == "section":
             self._section = dict(attrs)["id"] or ""
+        elif self._stack.count("table") > 1:
+            return
         elif tag == "tr":
             self.tables.setdefault(self._section, []).append([])
         elif tag in ("td", "th"):
@@ -91,6 +96,6 @@ class Page(HTMLParser):
         if "style" in self._stack:
             return
         self.text += data
-        if "td" in self._stack or "th" in self._stack:
+        if self._stack.count("table") == 1 and ("td" in self._stack or "th" in self._stack):
             row = self.tables[self._section][-1]
             row[-1] = (row[-1] + " " + data.strip()).strip()

@@ -148,7 +148,7 @@ def _compare(out: Path, steps: int) -> list[ScoreRecord]:
             f"score {file if name in models else name} --data {out / 'dataset'} --out {result}", "scoring", people
         ) as advance:
             records.append(score_file(file if name in models else name, data, "test", result, seed=SEED, advance=advance))
-        add_record(result, out / "records")
+        add_record(result, out / "records", tier="re-run")
     with _step(f"board build --board {out / 'records'} --out {out / 'board'}", "drawing the board", 1) as advance:
         build_board(out / "records", out / "board")
         advance(1)

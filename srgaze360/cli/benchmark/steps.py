@@ -297,7 +297,7 @@ class Bench:
         notices, comparisons = self.plan.notices(step.protocol), self._compared(scores)
         with atomic_folder(out) as fresh:
             for score in scores:
-                add_record(self.result(score), fresh)
+                add_record(self.result(score), fresh, tier="re-run")
             for method in self.plan.config.methods:
                 if reason := notices.get(method.label):
                     kind = self.plan.kind(method)

@@ -1,0 +1,155 @@
+"""The board's page in a browser: sorting, filtering, unfolding, nothing fetched, nothing said on the console."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boards import result
+from fakes import fake_dataset
+
+from leaderboard.board import add_record, build_board
+from leaderboard.scoring import score_file
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make .venv/.installed-dev)")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    data = fake_dataset(folder / "data")
+    board = folder / "board"
+    for name, spread, tier in (("good", 0.1, "re-run"), ("middling", 0.5, "re-scored"), ("Bad", 1.5, "self-reported")):
+        add_record(result(folder, data, name, spread, heatmaps=name != "Bad"), board, tier=tier)
+    score_file("human", data, "test", folder / "human.json", resamples=200)
+    add_record(folder / "human.json", board, tier="re-run")
+    build_board(board, folder / "pages")
+    return folder / "pages"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium here (Debian's package of that name)")
+    with playwright.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, pages: Path) -> Iterator[Any]:
+    """The page; whatever it fetches or says on the console fails the test."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 720})
+    heard: list[str] = []
+    fetched: list[str] = []
+    opened.on("console", lambda message: heard.append(message.text))
+    opened.on("pageerror", lambda error: heard.append(str(error)))
+    opened.on("request", lambda request: fetched.append(request.url))
+    opened.goto((pages / "index.html").as_uri())
+    yield opened
+    assert heard == []
+    assert fetched == [(pages / "index.html").as_uri()]
+    opened.close()
+
+
+def names(page: Any, table: str = "ranking") -> list[str]:
+    rows = page.locator(f"#{table} > .scroll > table > tbody > tr[data-name]:not([hidden])")
+    return [row.get_attribute("data-name") for row in rows.all()]
+
+
+def sort_button(page: Any, title: str, table: str = "ranking") -> Any:
+    return page.locator(f"#{table} thead th:has-text('{title}') button.sort").first
+
+
+def test_columns_sort_both_ways_with_annotators_last(page: Any) -> None:
+    assert names(page) == ["good", "middling", "Bad", "human"]
+    head = sort_button(page, "Angular distance")
+    head.click()
+    assert names(page) == ["good", "middling", "Bad", "human"]
+    head.click()
+    assert names(page) == ["Bad", "middling", "good", "human"]
+    assert page.locator("#ranking thead th[aria-sort]").get_attribute("aria-sort") == "descending"
+    sort_button(page, "Predictor").click()
+    assert names(page) == ["Bad", "good", "middling", "human"]
+    assert page.locator("#ranking thead th[aria-sort]").count() == 1
+    # who has no number stays behind those who have one, either way
+    maps = sort_button(page, "AUC", "maps")
+    for expected in (["middling", "good", "Bad", "human"], ["good", "middling", "Bad", "human"]):
+        maps.click()
+        assert names(page, "maps") == expected
+
+
+def test_columns_sort_by_keyboard(page: Any) -> None:
+    sort_button(page, "Angular distance").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    assert names(page) == ["Bad", "middling", "good", "human"]
+
+
+def test_conditions_sort_within_their_suite(page: Any) -> None:
+    sort_button(page, "good", "conditions").click()
+    rows = page.locator("#conditions tbody tr").all()
+    assert [row.get_attribute("data-section") for row in rows] == ["latitude"] * 3 + ["mixed"] * 2
+    assert ["section" in (row.get_attribute("class") or "") for row in rows] == [True, False, False, True, False]
+
+
+def test_a_row_unfolds_and_takes_its_conditions_along(page: Any) -> None:
+    button = page.get_by_role("button", name="Conditions of middling")
+    detail = page.locator(f"#{button.get_attribute('aria-controls')}")
+    assert not detail.is_visible()
+    button.press("Enter")
+    assert detail.is_visible()
+    assert button.get_attribute("aria-expanded") == "true"
+    assert "latitude, lat+60" in detail.inner_text()
+    sort_button(page, "Angular distance").click()
+    sort_button(page, "Angular distance").click()
+    after = page.locator("#ranking tr[data-name='middling'] + tr")
+    assert after.get_attribute("id") == detail.get_attribute("id")
+    button.click()
+    assert not detail.is_visible()
+
+
+def test_filters(page: Any) -> None:
+    page.get_by_label("Predictor", exact=True).fill("GOO")
+    assert names(page) == ["good"]
+    assert page.locator("#filter-count").inner_text() == "1 of 4 predictors"
+    page.get_by_label("Predictor", exact=True).fill("")
+    page.get_by_label("self-reported").uncheck()
+    assert names(page) == ["good", "middling", "human"]
+    assert names(page, "maps") == ["good", "middling", "human"]
+    page.get_by_label("Suite").select_option("latitude")
+    shown = page.locator("#conditions tbody tr:not([hidden])").all()
+    assert {row.get_attribute("data-section") for row in shown} == {"latitude"}
+    page.get_by_label("Suite").select_option("")
+    assert page.locator("#conditions tbody tr[hidden]").count() == 0
+
+
+def test_nothing_is_wider_than_a_phone(browser: Any, pages: Path) -> None:
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto((pages / "index.html").as_uri())
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    phone.close()
+
+
+def test_dark_pages_are_dark(browser: Any, pages: Path) -> None:
+    for scheme, dark in (("dark", True), ("light", False)):
+        opened = browser.new_page(color_scheme=scheme)
+        opened.goto((pages / "index.html").as_uri())
+        colour = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")) < 150) == dark
+        opened.close()
+
+
+def test_without_script_everything_is_there(browser: Any, pages: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    plain = context.new_page()
+    plain.goto((pages / "index.html").as_uri())
+    assert names(plain) == ["good", "middling", "Bad", "human"]
+    assert not plain.locator("#controls").is_visible()
+    assert not plain.locator("button.unfold").first.is_visible()
+    context.close()
