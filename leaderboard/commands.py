@@ -1,4 +1,4 @@
-"""The commands `predict`, `submission`, `score` and `board`. Thin: what is heavy is imported inside them."""
+"""The commands `predict`, `score`, `compare` and `board`. Thin: what is heavy is imported inside them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 if TYPE_CHECKING:
     from leaderboard.pairs import Difference
     from leaderboard.records import GroupScores, ScoreRecord
-    from leaderboard.submissions import CheckReport
     from leaderboard.tables import BoardTables
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of a built dataset.")]
@@ -18,9 +17,6 @@ Split = Annotated[str, typer.Option("--split", help="Split of the dataset: train
 Suite = Annotated[str | None, typer.Option("--suite", help="One suite alone; all suites of the split by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON on standard output.")]
 
-submission = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode="markdown", help="Check and pack predictions files."
-)
 board = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -77,103 +73,21 @@ def predict(
     say(escape(f"Next: srgaze360 score {out} --data {data} --split {split} --out RESULT.json"))
 
 
-@submission.callback()
-def _submission() -> None:
-    """Check and pack predictions files."""
-
-
-@submission.command("check")
-def check(
-    file: Annotated[
-        Path, typer.Argument(help="Predictions file (Parquet, CSV, JSON lines), or a folder or zip that holds one.")
-    ],
-    data: Data,
-    split: Split = "test",
-    suite: Suite = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")] = False,
-) -> None:
-    """List everything that is wrong with a predictions file: exit code 0 without fault, 1 with faults, 2 unreadable.
-
-    Example: `srgaze360 submission check predictions.parquet --data mydata --split test`
-    """
-    from leaderboard.submissions import check_file
-    from srgaze360.console import print_json
-    from srgaze360.dataset import Dataset
-
-    report = check_file(file, Dataset.open(data), split, suite)
-    if json:
-        print_json({**report.model_dump(mode="json"), "valid": report.valid})
-    else:
-        _show_check(report)
-    if not report.valid:
-        raise typer.Exit(1)
-
-
-@submission.command("pack")
-def pack(
-    points: Annotated[
-        Path,
-        typer.Argument(help="CSV or JSON lines: sample_id, gaze_lon_deg, gaze_lat_deg, and in_frame_score if you have it."),
-    ],
-    data: Data,
-    name: Annotated[str, typer.Option("--name", help="Name of the model, as the board is to show it.")],
-    out: Annotated[Path, typer.Option("--out", help="Predictions file to write (.parquet).")],
-    split: Split = "test",
-    heatmaps: Annotated[
-        Path | None, typer.Option("--heatmaps", help="Array (n, H, W) in .npy, row i for row i of the points.")
-    ] = None,
-    summary: Annotated[str, typer.Option("--summary", help="One line about the model.")] = "",
-    source: Annotated[str, typer.Option("--source", help="Paper or repository it comes from.")] = "",
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed it was trained from.", show_default="none")] = None,
-    training_data: Annotated[
-        list[str], typer.Option("--training-data", help="A dataset it was trained on; may be repeated.")
-    ] = [],  # noqa: B006 - typer copies it
-    reads: Annotated[
-        list[str], typer.Option("--reads", help="A column of the annotations it reads beside the head; may be repeated.")
-    ] = [],  # noqa: B006
-    notes: Annotated[str, typer.Option("--notes", help="Anything else the board should say of it.")] = "",
-) -> None:
-    """Make a submission from a table of points, if nothing is wrong with it: exit code 1 and no file where there are faults.
-
-    Example: `srgaze360 submission pack points.csv --data mydata --name mymodel --out predictions.parquet`
-    """
-    from leaderboard.packing import pack as pack_file
-    from srgaze360.dataset import Dataset
-    from srgaze360.predictions import PredictorCard
-
-    card = PredictorCard(
-        name=name, summary=summary, source=source, seed=seed, training_data=training_data, reads=reads, notes=notes
-    )
-    report = pack_file(points, Dataset.open(data), split, card, out, heatmaps=heatmaps)
-    _show_check(report)
-    if not report.valid:
-        raise typer.Exit(1)
-
-
-def _show_check(report: CheckReport) -> None:
-    from rich.markup import escape
-
-    from srgaze360.console import OUT
-
-    suite = f", suite {report.suite}" if report.suite else ""
-    where = f"{report.dataset.name} {report.dataset.version}, split {report.split}{suite}"
-    verdict = "[green]no faults[/]" if report.valid else f"[red]{len(report.faults)} kinds of fault[/]"
-    OUT.print(f"{escape(report.file)}: {report.rows} rows for {report.expected_people} people of {escape(where)}: {verdict}")
-    for fault in report.faults:
-        OUT.print(f"  [red]•[/] {escape(str(fault))}")
-    for note in report.notes:
-        OUT.print(f"  [yellow]•[/] {escape(note)}")
-
-
 def score(
     file: Annotated[str, typer.Argument(metavar="FILE|human", help="Predictions file, or the word *human*: the annotators.")],
-    data: Data,
     out: Annotated[Path, typer.Option("--out", help="RESULT.json to write; per-person errors go beside it.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of a built dataset.", show_default="required without --sealed")
+    ] = None,
     split: Split = "test",
     suite: Suite = None,
     protocol: Annotated[str, typer.Option("--protocol", help="Metric protocol.")] = "spherical",
     resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap replicates.", min=100)] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
+    sealed: Annotated[
+        Path | None,
+        typer.Option("--sealed", help="Sealed labels of `split seal`: aggregates alone are told.", show_default="none"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Score predictions under a metric protocol, with intervals, by condition and by group.
@@ -183,10 +97,22 @@ def score(
     from rich.markup import escape
 
     from leaderboard.scoring import score_file
+    from leaderboard.sealing import is_sealed
     from srgaze360.console import progress, say
     from srgaze360.dataset import Dataset
+    from srgaze360.errors import InputError
 
+    if (data is None) == (sealed is None):
+        raise InputError("Expected either --data DIR or --sealed LABELS, found both or neither. Give one of them.")
+    if data is None:
+        _score_sealed(file, sealed, out, protocol, resamples, seed, json)  # type: ignore[arg-type]
+        return
     dataset = Dataset.open(data)
+    if is_sealed(dataset, split):
+        raise InputError(
+            f"Expected labels of split {split!r} in {data}, but they are sealed: only who keeps them can score, with --sealed "
+            "LABELS in the place of --data."
+        )
     with progress(f"Scoring {split}", len(dataset.select(split=split, suite=suite))) as advance:
         record = score_file(
             file, dataset, split, out, suite=suite, protocol=protocol, resamples=resamples, seed=seed, advance=advance
@@ -200,6 +126,29 @@ def score(
     for note in record.notes:
         say(f"[yellow]•[/] {escape(note)}")
     say(escape(f"Written: {out}. Next: srgaze360 board add {out} --board BOARD"))
+
+
+def _score_sealed(file: str, sealed: Path, out: Path, protocol: str, resamples: int, seed: int, json: bool) -> None:
+    from rich.markup import escape
+
+    from leaderboard.protocols import LABELS, find_protocol
+    from leaderboard.sealing import open_sealed, score_sealed
+    from srgaze360.console import OUT, print_json, progress, say
+
+    with progress("Scoring sealed labels", len(open_sealed(sealed).data)) as advance:
+        found = score_sealed(file, sealed, out, protocol=protocol, resamples=resamples, seed=seed, advance=advance)
+    if json:
+        print_json(found)
+    else:
+        primary = find_protocol(protocol).primary
+        for group in found["groups"]:
+            number = group["metrics"].get(primary)
+            if number and group["by"] in ("overall", "condition"):
+                interval = f"{number['low']} to {number['high']}"
+                text = f"{LABELS[primary]} {number['value']} ({interval}), {number['people']} people"
+                OUT.print(f"{group['suite']}, {group['group']}: {text}", markup=False)
+    name = found["predictor"]["name"]
+    say(escape(f"Written: {out}: aggregates, rounded. {name!r} has looked at these labels {found['looks']} times."))
 
 
 def _print_record(record: ScoreRecord) -> None:

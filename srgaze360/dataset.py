@@ -13,7 +13,7 @@ here yields, per person, the panorama, the head and the gaze as unit directions 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -335,7 +335,11 @@ def read_annotations(root: Path) -> pd.DataFrame:
 
     Further columns (facts a source knows about a person) are kept as they are.
     """
-    path = root / ANNOTATIONS_FILE
+    return read_annotations_file(root / ANNOTATIONS_FILE)
+
+
+def read_annotations_file(path: Path) -> pd.DataFrame:
+    """:func:`read_annotations`, of a file by its path."""
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
@@ -386,6 +390,11 @@ def label_digest(row: Mapping[str, Any]) -> str:
     described = {"camera", "minification", "worst_minification", "fold_back", "footprint", "near_pole"}
     left_out = {"image_path", *described}
     return digest({name: _rounded(row[name]) for name in COLUMNS if name not in left_out})
+
+
+def panorama_label_digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Digest of all labels on a panorama, the same on every machine."""
+    return digest([label_digest(row) for row in rows])
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -14,12 +14,12 @@ from fakes import fake_dataset
 from photos import write_gazefollow
 from test_build import run_build
 
-from builders.panorama.compose import panorama_label_digest, pixel_digest
+from builders.panorama.compose import pixel_digest
 from builders.publish_commands import diff as diff_command
 from builders.publishing.diff import diff, grey_levels
 from builders.publishing.export.base import plain
 from srgaze360 import sphere
-from srgaze360.dataset import COLUMNS, Dataset, DatasetInfo
+from srgaze360.dataset import COLUMNS, Dataset, DatasetInfo, panorama_label_digest
 from srgaze360.dataset_writer import write_dataset
 from srgaze360.errors import CheckFailed, InputError
 from srgaze360.files import canonical_json, digest_file

@@ -15,7 +15,7 @@ import pytest
 from conftest import REPOSITORY
 from typer.testing import CliRunner
 
-from leaderboard.commands import submission
+from leaderboard.submission_commands import submission
 from leaderboard.submissions import RULES, check_file, check_predictions, checked
 from srgaze360.dataset import Dataset
 from srgaze360.errors import CheckFailed, InputError

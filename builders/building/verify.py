@@ -23,7 +23,7 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.panorama.compose import panorama_label_digest, pixel_digest
+from builders.panorama.compose import pixel_digest
 from builders.publishing.croissant import CROISSANT_FILE
 from srgaze360.console import silent
 from srgaze360.dataset import (
@@ -31,6 +31,7 @@ from srgaze360.dataset import (
     INFO_FILE,
     MANIFEST_FILE,
     DatasetInfo,
+    panorama_label_digest,
     read_annotations,
     read_info,
     read_manifest,

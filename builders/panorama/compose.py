@@ -27,9 +27,9 @@ from builders.plan import Placement, Task, unit_hash
 from builders.recipe import Recipe
 from builders.sources.base import Rejected, ResolvedPerson, resolve_person
 from srgaze360.cameras import Camera
-from srgaze360.dataset import label_digest
+from srgaze360.dataset import panorama_label_digest
 from srgaze360.errors import InputError
-from srgaze360.files import digest, digest_pixels, generator, path_inside, write_bytes
+from srgaze360.files import digest_pixels, generator, path_inside, write_bytes
 from srgaze360.images import decode_rgb, encode_image
 from srgaze360.reproject import Patch, composite, photo_to_patch
 
@@ -115,11 +115,6 @@ def pixel_digest(content: bytes) -> str:
     """Digest of an encoded panorama as a reader sees it: decoded, RGB."""
     pixels = decode_rgb(content)
     return "undecodable" if pixels is None else digest_pixels(pixels)
-
-
-def panorama_label_digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Digest of all labels on a panorama."""
-    return digest([label_digest(row) for row in rows])
 
 
 def _entry(task: Task, image_path: str, content: bytes, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

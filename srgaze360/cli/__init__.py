@@ -38,10 +38,11 @@ COMMANDS: dict[str, Command] = {
     "models": Command("baselines.commands:models", "List the predictors there are."),
     "train": Command("baselines.commands:train", "Train a predictor on a train split."),
     "predict": Command("leaderboard.commands:predict", "Run a predictor on a split and write its predictions."),
-    "submission": Command("leaderboard.commands:submission", "Check and pack predictions files."),
+    "submission": Command("leaderboard.submission_commands:submission", "Check and pack predictions files."),
     "score": Command("leaderboard.commands:score", "Score predictions under a metric protocol."),
     "compare": Command("leaderboard.commands:compare", "Compare scores on the same people: paired tests, per condition."),
     "board": Command("leaderboard.commands:board", "Collect scores and build the leaderboard's tables and page."),
+    "split": Command("leaderboard.split_commands:split", "Keep the labels of a split to yourself."),
     "benchmark": Command(
         "srgaze360.cli.benchmark.commands:benchmark", "Build, train, predict, score and rank, all from one file."
     ),
