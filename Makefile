@@ -39,6 +39,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/reproject.py
 	$(BIN)/python benchmarks/build.py
+	$(BIN)/python benchmarks/score.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

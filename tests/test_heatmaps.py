@@ -177,3 +177,17 @@ def test_zeros_are_the_uniform_density():
     maps = np.zeros((2, 8, 16))
     maps[1] = 7.0
     np.testing.assert_allclose(heatmaps.normalised(maps), 1.0 / (4.0 * np.pi), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (8, 16), (3, 6), (90, 180)])
+@pytest.mark.parametrize("radius_deg", [0.1, 10.0, 95.0])
+def test_marked_caps_are_the_mask_of_all_cells(height, width, radius_deg):
+    rng = np.random.default_rng(7)
+    poles = np.array([[0.0, 1.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
+    centres = np.vstack([sphere.normalise(rng.normal(size=(200, 3))), poles])
+    cells = np.zeros((len(centres), height, width), dtype=bool)
+    cells[0, 0, 0] = True
+    heatmaps.mark_caps(cells, centres, np.radians(radius_deg))
+    expected = heatmaps.cap_mask(centres, np.radians(radius_deg), height=height, width=width)
+    expected[0, 0, 0] = True
+    assert np.array_equal(cells, expected)

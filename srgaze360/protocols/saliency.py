@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srgaze360.heatmaps import HEIGHT, WIDTH, cap_mask, cell_of, concentration, normalised, row_solid_angles, von_mises_fisher
+from srgaze360.heatmaps import HEIGHT, WIDTH, cell_of, concentration, mark_caps, normalised, row_solid_angles, von_mises_fisher
 from srgaze360.protocols.ragged import weighted_mean, weights_of
 from srgaze360.sphere import BoolArray, FloatArray
 
@@ -37,7 +37,9 @@ def positive_cells(
     cells = np.zeros((len(annotations), height, width), dtype=np.bool_)
     for j in range(annotations.shape[1]):
         rows = np.flatnonzero(w[:, j] > 0.0)
-        cells[rows] |= cap_mask(annotations[rows, j], POSITIVE_RADIUS, height=height, width=width)
+        near = np.zeros((len(rows), height, width), dtype=np.bool_)
+        mark_caps(near, annotations[rows, j], POSITIVE_RADIUS)
+        cells[rows] |= near
         cells[rows, *cell_of(annotations[rows, j], height=height, width=width)] = True
     return cells
 
