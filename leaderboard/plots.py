@@ -1,4 +1,4 @@
-"""Plots of a board: error by condition, error against latitude, and the cumulative distribution of errors.
+"""Plots of a board: errors by condition, latitude and arc, their distribution, and who differs from the best.
 
 Conventions
 -----------
@@ -8,8 +8,8 @@ paper's text width (7 inches, 8 point type). Predictors keep their colour and ma
 colour of the text. Figures are made without pyplot, so nothing global changes, and without dates, so the same records give the
 same files.
 
-Each plot is saved as PNG and as SVG with outlined type, and handed on as a second SVG for the page: real text, and the colours
-of ink and grid left to the page, so that it follows a dark background.
+Each plot is saved as PNG and as SVG with outlined type, with its data as CSV beside it, and handed on as a second SVG for the
+page: real text, and the colours of ink and grid left to the page, so that it follows a dark background.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from leaderboard.comparison import ALPHA
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
 from leaderboard.seeds import Row
 from leaderboard.tables import BoardTables, group_label
-from srgaze360.files import atomic_path
+from srgaze360.files import atomic_path, write_text
 
 INK = "#24292f"
 GRID = "#d0d5db"
@@ -105,6 +107,13 @@ class Picture(NamedTuple):
     svg: str
 
 
+class Drawn(NamedTuple):
+    """A figure, and the numbers in it: a row per point or interval."""
+
+    figure: Figure
+    data: pd.DataFrame
+
+
 def series(rows: Sequence[Row]) -> list[Series]:
     """Give every row its colour and marker, by its place."""
     drawn = []
@@ -133,6 +142,14 @@ def _with_interval(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarra
     return value, np.stack([value - low, high - value])
 
 
+def _data(one: Series, groups: Sequence[GroupScores]) -> list[dict[str, object]]:
+    """The estimates of a predictor for groups, as rows of a plot's data."""
+    return [
+        {"predictor": one.row.name, "suite": group.suite, "group": group.group, **group.metrics[one.primary].model_dump()}
+        for group in groups
+    ]
+
+
 def _legend(figure: Figure, drawn: Sequence[Series], *, lines: bool) -> None:
     handles = [mpl.lines.Line2D([], [], linestyle=s.line if lines else "none", **s.point_style) for s in drawn]
     rows = -(-len(drawn) // LEGEND_COLUMNS)
@@ -142,8 +159,9 @@ def _legend(figure: Figure, drawn: Sequence[Series], *, lines: bool) -> None:
     )
 
 
-def conditions_figure(drawn: Sequence[Series]) -> Figure:
+def conditions_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
     """Dots with intervals: mean error of each predictor under each condition, suites apart."""
+    del board
     groups = drawn[0].record.conditions
     suites: dict[str, list[GroupScores]] = {}
     for group in groups:
@@ -170,17 +188,28 @@ def conditions_figure(drawn: Sequence[Series]) -> Figure:
     _from_zero(panels[0])
     panels[-1].set_xlabel(f"mean {drawn[0].error}")
     _legend(figure, drawn, lines=False)
-    return figure
+    return Drawn(figure, pd.DataFrame([row for one in drawn for row in _data(one, one.record.conditions)]))
 
 
-def latitude_figure(drawn: Sequence[Series]) -> Figure:
+def latitude_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
     """Mean error of each predictor in each band of the target's absolute latitude."""
-    bands = [g for g in drawn[0].record.breakdowns if g.by == "target_latitude"]
+    del board
+    return _bands_figure(drawn, "target_latitude", "absolute latitude of the target")
+
+
+def arc_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
+    """Mean error of each predictor in each band of the arc from head to target."""
+    del board
+    return _bands_figure(drawn, "head_target_arc", "arc from head to target")
+
+
+def _bands_figure(drawn: Sequence[Series], by: str, label: str) -> Drawn:
+    bands = [g for g in drawn[0].record.breakdowns if g.by == by]
     figure = Figure(figsize=(WIDTH_IN, 3.0), layout="constrained")
     axes = figure.subplots()
     offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * min(0.06, 0.5 / len(drawn))
     for one, offset in zip(drawn, offsets, strict=True):
-        found = {g.group: g.metrics[one.primary] for g in one.record.breakdowns if g.by == "target_latitude"}
+        found = {g.group: g.metrics[one.primary] for g in one.record.breakdowns if g.by == by}
         places = [(place, found[band.group]) for place, band in enumerate(bands) if band.group in found]
         value, errors = _with_interval([estimate for _, estimate in places])
         x = [place + offset for place, _ in places]
@@ -192,22 +221,26 @@ def latitude_figure(drawn: Sequence[Series]) -> Figure:
     axes.grid(visible=False, axis="x")
     axes.set_xlim(-0.5, len(bands) - 0.5)
     axes.set_ylim(bottom=0.0)
-    axes.set_xlabel("absolute latitude of the target")
+    axes.set_xlabel(label)
     axes.set_ylabel(f"mean {drawn[0].error}")
     _legend(figure, drawn, lines=True)
-    return figure
+    rows = [row for one in drawn for row in _data(one, [g for g in one.record.breakdowns if g.by == by])]
+    return Drawn(figure, pd.DataFrame(rows))
 
 
-def cumulative_figure(drawn: Sequence[Series]) -> Figure:
+def cumulative_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
     """Share of people whose error is at most x, on the ranking suite."""
+    del board
     figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
     axes = figure.subplots()
     longest = 180.0 if drawn[0].row.protocol.unit == "degrees" else np.pi
     grid = np.linspace(0.0, longest, 361)
+    found = []
     for place, one in enumerate(drawn):
         table = one.row.samples
         errors = np.sort(table.loc[table["suite"] == one.record.ranking_suite, one.primary].dropna().to_numpy(dtype=np.float64))
         share = np.searchsorted(errors, grid, side="right") / max(len(errors), 1)
+        found.append(pd.DataFrame({"predictor": one.row.name, one.primary: grid, "share": share}))
         # markers every sixth of the way, moved a little from predictor to predictor
         axes.plot(grid, share, linestyle=one.line, linewidth=1.4, markevery=(30 + 6 * (place % 10), 60), **one.point_style)
     axes.set_xlim(0.0, longest)
@@ -216,7 +249,35 @@ def cumulative_figure(drawn: Sequence[Series]) -> Figure:
     axes.set_xlabel(f"{drawn[0].error}, to the consensus")
     axes.set_ylabel("share of people at or below")
     _legend(figure, drawn, lines=True)
-    return figure
+    return Drawn(figure, pd.concat(found, ignore_index=True))
+
+
+def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | None:
+    """Paired differences of every predictor from the best, overall; None where there is nobody to compare."""
+    overall = next((one for one in board.standings if one.section == "Overall"), None)
+    if overall is None:
+        return None
+    result = overall.result
+    by_name = {one.row.name: one for one in drawn}
+    figure = Figure(figsize=(WIDTH_IN, 0.75 + 0.24 * len(result.against)), layout="constrained")
+    axes = figure.subplots()
+    rows = []
+    for y, (name, found) in enumerate(result.against.items()):
+        one, (value, low, high, *_) = by_name[name], found.difference.difference
+        # open where the difference is not significant
+        face = one.colour if found.adjusted < ALPHA else "none"
+        bar = np.array([[value - low], [high - value]])
+        axes.errorbar([value], [y], xerr=bar, elinewidth=1.3, markerfacecolor=face, **one.point_style)
+        numbers = {"difference": value, "low": low, "high": high, "p_holm": found.adjusted}
+        rows.append({"predictor": name, "best": result.best, **numbers, "people": result.people, "clusters": result.clusters})
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(rows)), [_label(name) for name in result.against])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    unit = drawn[0].row.protocol.unit
+    axes.set_xlabel(f"{drawn[0].row.protocol.error} less that of {_label(result.best)} ({unit}, same people)")
+    return Drawn(figure, pd.DataFrame(rows))
 
 
 def _from_zero(axes: Axes) -> None:
@@ -226,14 +287,21 @@ def _from_zero(axes: Axes) -> None:
 class _Plot(NamedTuple):
     title: str
     caption: str
-    draw: Callable[[Sequence[Series]], Figure]
+    draw: Callable[[BoardTables, Sequence[Series]], Drawn | None]
 
 
 PLOTS: dict[str, _Plot] = {
     "conditions": _Plot(
         "Error by condition", "Means with their intervals; conditions of a suite show the same photos.", conditions_figure
     ),
+    "differences": _Plot(
+        "Differences from the best",
+        "Paired over the same people of the ranking suite, with 95 % intervals; open markers are not significant after Holm's "
+        "correction.",
+        differences_figure,
+    ),
     "latitude": _Plot("Error against latitude", "Means with their intervals, ranking suite.", latitude_figure),
+    "arc": _Plot("Error against arc", "Means with their intervals, ranking suite.", arc_figure),
     "cumulative": _Plot(
         "Cumulative distribution of errors", "People of the ranking suite; further up and left is better.", cumulative_figure
     ),
@@ -241,17 +309,20 @@ PLOTS: dict[str, _Plot] = {
 
 
 def save_plots(board: BoardTables, folder: Path) -> list[Picture]:
-    """Draw every plot of a board into ``folder`` as PNG and SVG."""
+    """Draw every plot of a board into ``folder`` as PNG and SVG, its data beside it as CSV."""
     pictures = []
     with mpl.rc_context(STYLE):
         drawn = series(board.rows)
         for name, plot in PLOTS.items():
-            figure = plot.draw(drawn)
-            files = [folder / f"{name}.png", folder / f"{name}.svg"]
-            for file in files:
+            made = plot.draw(board, drawn)
+            if made is None:
+                continue
+            files = [folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.csv"]
+            for file in files[:2]:
                 with atomic_path(file) as temporary:
-                    figure.savefig(temporary, dpi=DPI, metadata={"Date": None} if file.suffix == ".svg" else None)
-            pictures.append(Picture(files, plot.title, plot.caption, _for_page(figure, name, plot.title)))
+                    made.figure.savefig(temporary, dpi=DPI, metadata={"Date": None} if file.suffix == ".svg" else None)
+            write_text(files[2], made.data.to_csv(index=False, lineterminator="\n"))
+            pictures.append(Picture(files, plot.title, plot.caption, _for_page(made.figure, name, plot.title)))
     return pictures
 
 

@@ -299,7 +299,7 @@ def test_page_escapes_names_and_fetches_nothing(pages: Path) -> None:
     # ids of the plots do not collide
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    assert page.opened.count("svg") == 3
+    assert page.opened.count("svg") == 5
 
 
 def test_markdown_shows_names_as_they_are(pages: Path) -> None:
@@ -316,10 +316,10 @@ def test_markdown_shows_names_as_they_are(pages: Path) -> None:
 def test_plots_are_drawn_and_the_same_every_time(board: Path, pages: Path, tmp_path: Path) -> None:
     again = build_board(board, tmp_path / "again")
     names = {file.relative_to(tmp_path / "again") for file in again.files}
-    assert len(names) == 11
+    assert len(names) == 5 + 5 * 3
     for name in names:
         assert (tmp_path / "again" / name).read_bytes() == (pages / name).read_bytes(), name
-    for name in ("conditions", "latitude", "cumulative"):
+    for name in ("conditions", "latitude", "arc", "cumulative"):
         image = cv2.imread(str(pages / "plots" / f"{name}.png"))
         assert image is not None
         assert image.shape[1] == 1400  # 7 inches at 200 dots
@@ -327,6 +327,26 @@ def test_plots_are_drawn_and_the_same_every_time(board: Path, pages: Path, tmp_p
         for rgb in ((0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73)):  # a curve for each of three predictors
             assert (colours == rgb[::-1]).all(axis=1).any()
         assert HOSTILE[:20] not in (pages / "plots" / f"{name}.svg").read_text()
+
+
+def test_plots_bring_their_numbers(results: Path, pages: Path) -> None:
+    rows = {row.name: row.record for row in _rows(results)}
+    data = {name: pd.read_csv(pages / "plots" / f"{name}.csv") for name in ("conditions", "latitude", "arc", "cumulative")}
+    for record in rows.values():
+        own = {name: table[table["predictor"] == record.predictor.name] for name, table in data.items()}
+        for group in record.conditions:
+            (line,) = own["conditions"][own["conditions"]["group"] == group.group].to_dict("records")
+            assert line["value"] == pytest.approx(group.metrics[PRIMARY].value)
+            assert (line["people"], line["clusters"]) == (group.metrics[PRIMARY].people, group.metrics[PRIMARY].clusters)
+        for name, by in (("latitude", "target_latitude"), ("arc", "head_target_arc")):
+            assert list(own[name]["group"]) == [group.group for group in record.breakdowns if group.by == by]
+        assert own["cumulative"]["share"].is_monotonic_increasing
+        assert own["cumulative"]["share"].iloc[-1] == 1.0
+    differences = pd.read_csv(pages / "plots" / "differences.csv")
+    assert list(differences["predictor"]) == ["middling", HOSTILE]
+    assert set(differences["best"]) == {"good"}
+    expected = rows["middling"].overall.metrics[PRIMARY].value - rows["good"].overall.metrics[PRIMARY].value
+    assert differences["difference"][0] == pytest.approx(expected)
 
 
 def test_a_board_of_one_predictor_and_one_suite(tmp_path: Path) -> None:
