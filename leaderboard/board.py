@@ -279,6 +279,9 @@ def build_board(board: Path, out: Path) -> Built:
     for name, text in texts.items():
         write_text(out / name, text)
     if out.resolve() != board.resolve():
-        for path, (record, samples) in zip(paths, loaded, strict=True):
-            write_record(out / RECORDS / path.name, record, samples)
+        for old in record_paths(out):  # of a result that has been replaced
+            old.unlink()
+            samples_path(old).unlink(missing_ok=True)
+        for record, samples in loaded:
+            write_record(out / RECORDS / record_name(record), record, samples)
     return Built(tables, [*(out / name for name in texts), *(file for picture in pictures for file in picture.files)])

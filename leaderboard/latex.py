@@ -10,6 +10,7 @@ holds; letters beyond Latin need a font that has them.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from leaderboard.notices import Notice
@@ -19,7 +20,7 @@ from leaderboard.text import TRUST_NOTE
 _ESCAPES = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': r"\textquotedbl{}", "°": r"\textdegree{}", "–": "--", "ᵃ": r"\textsuperscript{a}", "†": r"\textdagger{}",
+    '"': "''", "°": r"\textdegree{}", "–": "--", "ᵃ": r"\textsuperscript{a}", "†": r"\textdagger{}",
     "‡": r"\textdaggerdbl{}", "±": r"$\pm$", "×": r"$\times$", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
 }  # fmt: skip
 _ARROWS = dict(zip(ARROWS.values(), (r"$\downarrow$", r"$\uparrow$"), strict=True))
@@ -35,7 +36,8 @@ def latex(board: BoardTables) -> str:
 
 def escaped(text: str) -> str:
     """Text as LaTeX that prints it, on one line."""
-    return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
+    printable = (letter for letter in " ".join(text.split()) if not unicodedata.category(letter).startswith("C"))
+    return "".join(_ESCAPES.get(letter, letter) for letter in printable)
 
 
 def _table(table: Table, notices: Sequence[Notice]) -> str:
@@ -93,7 +95,7 @@ def _rows(line: Line, ranked: bool, ranking: bool) -> list[str]:
     label += f" ({line.seeds} seeds)" if line.seeds > 1 else ""
     first = [line.rank or "--", label] if ranked else [label]
     numbers = [*first, *map(_number, line.cells), str(line.people), str(line.clusters), *([line.tier] if ranking else [])]
-    rows = [" & ".join(numbers)]
+    rows = ["{}" + " & ".join(numbers)]  # a label that begins with [ or * is no argument of the row before
     if any(cell.interval for cell in line.cells):
         below = [rf"{{\scriptsize {cell.interval[0]}--{cell.interval[1]}}}" if cell.interval else "" for cell in line.cells]
         rows.append(" & ".join([*[""] * len(first), *below, "", "", *([""] if ranking else [])]))

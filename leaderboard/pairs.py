@@ -29,6 +29,7 @@ from srgaze360.files import generator
 from srgaze360.sphere import BoolArray
 
 KINDS = ("overall", "condition", "breakdown")
+REPLICATES_PER_QUESTION = 100
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
@@ -82,7 +83,8 @@ def compare_files(
     breakdowns
         Whether groups of people and targets are compared too, beside conditions.
     resamples, seed
-        Bootstrap replicates, and the seed that they are a function of.
+        Bootstrap replicates (at least 100 per question that p values are corrected for), and the seed that they are a function
+        of.
 
     Returns
     -------
@@ -97,6 +99,11 @@ def compare_files(
         There are fewer than two methods; metric or reference is unknown; a record cannot be read.
     """
     rows = _rows(results)
+    if human := [row.name for row in rows if row.human]:
+        raise InputError(
+            f"Expected results of methods, found the annotators' own, {human[0]!r}: each of them is compared with one "
+            "annotation less than a method is. Read that row beside the others; leave it out here."
+        )
     names = [row.name for row in rows]
     if len(rows) < 2:
         raise InputError(
@@ -146,6 +153,10 @@ def _differences(
     lower = find_protocol(record.protocol).metrics[metric].better == "lower"
     groups = [("overall", record.overall.key), *(("condition", group.key) for group in record.conditions)]
     groups += [("breakdown", group.key) for group in record.breakdowns] if breakdowns else []
+    kinds = [kind for kind, _ in groups]
+    # the smallest p value of B replicates is 2 / (B + 1): after a correction for so many questions it must still be below 5 %
+    family = max(kinds.count(kind) for kind in KINDS) * len(others)
+    resamples = max(resamples, REPLICATES_PER_QUESTION * family)
     found = [
         one
         for kind, key in groups

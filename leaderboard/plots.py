@@ -30,6 +30,7 @@ from leaderboard.comparison import ALPHA
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
 from leaderboard.seeds import Row
 from leaderboard.tables import BoardTables, group_label
+from leaderboard.text import inert
 from srgaze360.files import atomic_path, write_text
 
 INK = "#24292f"
@@ -129,7 +130,7 @@ def series(rows: Sequence[Row]) -> list[Series]:
 
 def _label(name: str) -> str:
     """A predictor's name as one line of text, not too long."""
-    text = " ".join(name.split())
+    text = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
     return text if len(text) <= 32 else text[:31] + "…"
 
 
@@ -159,10 +160,12 @@ def _legend(figure: Figure, drawn: Sequence[Series], *, lines: bool) -> None:
     )
 
 
-def conditions_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
+def conditions_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | None:
     """Dots with intervals: mean error of each predictor under each condition, suites apart."""
     del board
     groups = drawn[0].record.conditions
+    if not groups:
+        return None
     suites: dict[str, list[GroupScores]] = {}
     for group in groups:
         suites.setdefault(group.suite, []).append(group)
@@ -321,7 +324,8 @@ def save_plots(board: BoardTables, folder: Path) -> list[Picture]:
             for file in files[:2]:
                 with atomic_path(file) as temporary:
                     made.figure.savefig(temporary, dpi=DPI, metadata={"Date": None} if file.suffix == ".svg" else None)
-            write_text(files[2], made.data.to_csv(index=False, lineterminator="\n"))
+            safe = made.data.map(lambda value: inert(value) if isinstance(value, str) else value)
+            write_text(files[2], safe.to_csv(index=False, lineterminator="\n"))
             pictures.append(Picture(files, plot.title, plot.caption, _for_page(made.figure, name, plot.title)))
     return pictures
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from leaderboard.comparison import Aligned, FirstGroup, few, first_of, lined_up
+from leaderboard.comparison import RESAMPLES, Aligned, FirstGroup, few, first_of, lined_up
 from leaderboard.notices import Notice
 from leaderboard.protocols import ALL_METRICS, LABELS, MetricTable, Protocol
 from leaderboard.published import Published, published
@@ -283,7 +283,9 @@ def _firsts(ordered: Sequence[Row]) -> dict[GroupKey, FirstGroup]:
         if np.count_nonzero(~np.isnan(errors[chosen]).any(axis=1)) < MINIMUM_PEOPLE:
             continue
         rng = generator(record.seed, "first group")
-        result = first_of(Aligned(tuple(compared), errors[chosen], clusters[chosen]), rng)
+        # the smallest p value of B replicates is 2 / (B + 1): corrected for every predictor it must still be below 5 %
+        resamples = max(RESAMPLES, 100 * len(compared))
+        result = first_of(Aligned(tuple(compared), errors[chosen], clusters[chosen]), rng, n_resamples=resamples)
         if result is not None:
             found[group.key] = result
     return found
@@ -303,7 +305,7 @@ def _cell(row: Row, metric: str, scores: GroupScores, firsts: Mapping[GroupKey, 
         first=result is not None and row.name in result.members and row.name not in places.best,
         seeds=len(row.parts),
         sd=row.spread.get(scores.key, {}).get(metric),
-        p=against.adjusted if against else None,
+        p=against.adjusted if against and not np.isnan(against.adjusted) else None,
     )
 
 

@@ -40,7 +40,7 @@ def markdown(board: BoardTables) -> str:
     lines += [f"- **{name}:** {_plain(value)}" for name, value in board.facts.items()]
     lines += ["", reading_note()]
     for table in board.tables:
-        lines += ["", f"## {table.title}", "", table.caption, "", *_markdown_table(table, board.notices)]
+        lines += ["", f"## {table.title}", "", _plain(table.caption), "", *_markdown_table(table, board.notices)]
         if table.key == "conditions" and board.standings:
             lines += ["", f"## {FIRST_TITLE}", "", FIRST_CAPTION, "", *_markdown_standings(board.standings)]
     if board.published:
@@ -152,7 +152,7 @@ def to_csv(board: BoardTables) -> str:
                 n = (cell.estimate.people, cell.estimate.clusters) if cell.estimate else (0, 0)
                 group = cell.group
                 row = {
-                    "table": table.key, "predictor": cell.predictor, "rank": board.ranks[cell.predictor],
+                    "table": table.key, "predictor": inert(cell.predictor), "rank": board.ranks[cell.predictor],
                     "suite": group.suite, "by": group.by, "group": group.group, "metric": cell.metric,
                     "value": cell.value, "low": low, "high": high, "people": n[0], "clusters": n[1],
                     "few": "yes" if few(*n) else "", "seeds": cell.seeds, "seed_sd": cell.spread,
@@ -161,8 +161,13 @@ def to_csv(board: BoardTables) -> str:
                 }  # fmt: skip
                 writer.writerow(row)
     for notice in board.notices:
-        writer.writerow({"table": "notices", "predictor": notice.name, "note": notice.reason})
+        writer.writerow({"table": "notices", "predictor": inert(notice.name), "note": inert(notice.reason)})
     return stream.getvalue()
+
+
+def inert(text: str) -> str:
+    """A stranger's text as a cell that no spreadsheet takes for a formula: a quote before it where it looks like one."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _group_word(cell: Cell) -> str:

@@ -29,6 +29,40 @@ class Dying(Failing):
         os.kill(os.getpid(), 9)
 """
 
+# A method that dies while a process of its own, which holds all that it held, lives on for a while.
+FORKING = """
+import os, time
+from pathlib import Path
+from dying import Failing
+
+class Forking(Failing):
+    name, summary, source = "forking", "Forks and dies.", "nobody"
+
+    @classmethod
+    def train(cls, job):
+        child = os.fork()
+        if not child:
+            time.sleep(600)
+            os._exit(0)
+        (Path(__file__).parent / "forked").write_text(str(child))
+        os.kill(os.getpid(), 9)
+"""
+
+# A method that leaves a thread behind which does not end, and says things on standard output.
+LINGERING = """
+import threading, time
+from dying import Failing
+
+class Lingering(Failing):
+    name, summary, source = "lingering", "Lingers.", "nobody"
+
+    @classmethod
+    def train(cls, job):
+        print("what a stranger's code prints")
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        return cls.untrained(job.seed)
+"""
+
 # A method that waits in training until a file beside its module is there, having said who it is.
 WAITING = """
 import os, time
@@ -57,9 +91,12 @@ def installed(tmp_path: Path) -> dict[str, str]:
     (place / "dying.py").write_text(FAILING)
     (place / "deadly.py").write_text(DYING)
     (place / "slow.py").write_text(WAITING)
+    (place / "forking.py").write_text(FORKING)
+    (place / "lingering.py").write_text(LINGERING)
     (place / "fails").write_text("train")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
     points = "failing = dying:Failing\ndying = deadly:Dying\nwaiting = slow:Waiting\n"
+    points += "forking = forking:Forking\nlingering = lingering:Lingering\n"
     (info / "entry_points.txt").write_text(f"[srgaze360.predictors]\n{points}")
     return {**os.environ, "PYTHONPATH": str(place)}
 
@@ -128,6 +165,17 @@ def test_a_process_that_dies_or_fails_takes_no_other_with_it(source: Path, insta
     assert steps["train/failing-seed0"].error == "ZeroDivisionError: the loss is not a number"
     board = pd.read_csv(source / "out" / "board" / "spherical" / "board.csv")
     assert {"head-prior", "centre"} <= set(board["predictor"])
+
+
+def test_what_a_step_leaves_behind_holds_nobody_up(source: Path, installed: dict[str, str]) -> None:
+    config = write_config(source, methods=["forking", {"name": "lingering", "seeds": [0, 1]}, "centre"])
+    words = command(config, source / "out", "--json", "--stop-after", "train")
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, env=installed)
+    os.kill(int((source / "site" / "forked").read_text()), signal.SIGKILL)  # it is still there: nobody waited for it
+    states = {step["step"]: step["state"] for step in json.loads(done.stdout)["steps"]}
+    assert states["train/lingering-seed0"] == states["train/lingering-seed1"] == "done"
+    assert states["train/forking-seed0"] == "to do"
+    assert "what a stranger's code prints" in (source / "out" / "logs" / "train" / "lingering-seed0.log").read_text()
 
 
 def test_no_process_outlives_the_benchmark(source: Path, installed: dict[str, str]) -> None:

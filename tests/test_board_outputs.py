@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from boards import result
 from building import run_command
@@ -54,7 +56,8 @@ def test_latex_marks_what_it_says(board: Path) -> None:
     assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 5
     assert text.count(r"\begin{tabular}") == text.count(r"\bottomrule") == 5
     ranking = text.split(r"\label{tab:srgaze360-ranking}")[1].split(r"\end{table*}")[0]
-    rows = [line for line in ranking.splitlines() if line.startswith(("1 &", "2 &", "3 &", "-- &"))]
+    rows = [line.removeprefix("{}") for line in ranking.splitlines()]
+    rows = [line for line in rows if line.startswith(("1 &", "2 &", "3 &", "-- &"))]
     assert rows[0].startswith(r"1 & ours (2 seeds) & \textbf{")
     assert r"$\pm$" in rows[0]
     assert rows[1].startswith(r"2 & next & \underline{")
@@ -73,6 +76,47 @@ def test_latex_marks_what_it_says(board: Path) -> None:
     # braces balance, and nothing of the stranger's name can act
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert r"\input" not in text
+
+
+def test_replaced_results_are_not_published(data: Dataset, tmp_path: Path) -> None:
+    for folder, spread in (("a", 0.2), ("b", 0.4)):
+        (tmp_path / folder).mkdir()
+        add_record(result(tmp_path / folder, data, "ours", spread), tmp_path / "board", replace=True)
+        build_board(tmp_path / "board", tmp_path / "pages")
+    assert [path.name for path in record_paths(tmp_path / "pages")] == [path.name for path in record_paths(tmp_path / "board")]
+    assert len(list((tmp_path / "pages" / "records").iterdir())) == 2
+
+
+def test_a_board_with_a_condition_of_one_cluster(data: Dataset, tmp_path: Path) -> None:
+    rows = data.annotations.copy()
+    rows.loc[rows["condition"] == "lat+60", "cluster_id"] = "one"
+    lumped = replace(data, annotations=rows)
+    for name, spread in (("ours", 0.2), ("theirs", 0.5)):
+        add_record(result(tmp_path, lumped, name, spread), tmp_path / "board")
+    build_board(tmp_path / "board", tmp_path / "pages")
+    cells = json.loads((tmp_path / "pages" / "board.json").read_text())["tables"]
+    (cell,) = [
+        cell
+        for table in cells
+        for cell in table["cells"]
+        if table["key"] == "conditions" and cell["group"] == "lat+60" and cell["predictor"] == "theirs"
+    ]
+    assert cell["p_holm"] is None
+    assert cell["value"] is not None
+
+
+def test_names_are_no_formulas(data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    file = result(tmp_path / "f", data, "plain", 0.3)
+    content = json.loads(file.read_text())
+    content["predictor"]["name"] = '=HYPERLINK("http://x")\x01'
+    file.write_text(json.dumps(content))
+    add_record(file, tmp_path / "board")
+    build_board(tmp_path / "board", tmp_path / "pages")
+    for name in ("board.csv", "plots/conditions.csv", "plots/cumulative.csv"):
+        table = pd.read_csv(tmp_path / "pages" / name)
+        assert table["predictor"].str.startswith("'=").all(), name
+    assert "\x01" not in (tmp_path / "pages" / "board.tex").read_text()
 
 
 def test_escaped_text_cannot_act() -> None:

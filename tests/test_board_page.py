@@ -92,10 +92,20 @@ def test_columns_sort_by_keyboard(page: Any) -> None:
 
 
 def test_conditions_sort_within_their_suite(page: Any) -> None:
-    sort_button(page, "good", "conditions").click()
-    rows = page.locator("#conditions tbody tr").all()
-    assert [row.get_attribute("data-section") for row in rows] == ["latitude"] * 3 + ["mixed"] * 2
-    assert ["section" in (row.get_attribute("class") or "") for row in rows] == [True, False, False, True, False]
+    rows = page.locator("#conditions tbody tr")
+
+    def values() -> list[float]:
+        return [float(cell.get_attribute("data-value")) for cell in page.locator("#conditions tbody tr td:nth-child(2)").all()][
+            :2
+        ]
+
+    head = sort_button(page, "good", "conditions")
+    for descending in (False, True):
+        head.click()
+        assert [row.get_attribute("data-section") for row in rows.all()] == ["latitude"] * 3 + ["mixed"] * 2
+        assert ["section" in (row.get_attribute("class") or "") for row in rows.all()] == [True, False, False, True, False]
+        assert values() == sorted(values(), reverse=descending)
+    assert values()[0] != values()[1]
 
 
 def test_a_row_unfolds_and_takes_its_conditions_along(page: Any) -> None:
@@ -127,6 +137,12 @@ def test_filters(page: Any) -> None:
     assert {row.get_attribute("data-section") for row in shown} == {"latitude"}
     page.get_by_label("Suite").select_option("")
     assert page.locator("#conditions tbody tr[hidden]").count() == 0
+
+
+def test_filters_are_as_they_were_left(page: Any) -> None:
+    page.get_by_label("self-reported").uncheck()
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow'))")
+    assert names(page) == ["good", "middling", "human"]
 
 
 def test_nothing_is_wider_than_a_phone(browser: Any, pages: Path) -> None:

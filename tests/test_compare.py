@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from fakes import fake_dataset
 from leaderboard.comparison import holm, mean_over_seeds
 from leaderboard.pairs import compare_files
 from leaderboard.records import read_record, read_samples, samples_path
-from leaderboard.scoring import PRIMARY
+from leaderboard.scoring import PRIMARY, score_file
 from srgaze360.bootstrap import paired_difference
 from srgaze360.dataset import Dataset
 from srgaze360.errors import CheckFailed, InputError
@@ -42,7 +43,7 @@ def samples(path: Path):
 
 
 def test_every_group_has_the_paired_difference_of_its_people(results: dict[str, Path]) -> None:
-    found = compare_files([results["rough"], results["fine-1"], results["fine-2"]], resamples=300)
+    found = compare_files([results["rough"], results["fine-1"], results["fine-2"]], resamples=3000)
     record = read_record(results["rough"])
     assert [(one.kind, one.by, one.suite, one.group) for one in found] == [
         (kind, *group.key)
@@ -72,7 +73,7 @@ def test_every_group_has_the_paired_difference_of_its_people(results: dict[str, 
         assert one.method_mean == pytest.approx(a[known].mean())
         assert one.reference_mean == pytest.approx(b[known].mean())
         clusters = rough["cluster_id"].to_numpy(dtype=str)[chosen]
-        (difference, low, high, *_), p = paired_difference(a, b, clusters, generator(0, "compare"), n_resamples=300)
+        (difference, low, high, *_), p = paired_difference(a, b, clusters, generator(0, "compare"), n_resamples=3000)
         assert (one.difference, one.low, one.high, one.p) == pytest.approx((difference, low, high, p))
         assert one.few == (one.people < 150 or one.clusters < 50)
     conditions = {one.group: one for one in found if one.kind == "condition"}
@@ -96,6 +97,22 @@ def test_where_large_is_good_larger_is_better(results: dict[str, Path]) -> None:
     assert hits.verdict == "better"
 
 
+def test_many_conditions_leave_room_for_a_verdict(tmp_path: Path) -> None:
+    """However many questions there are, the smallest p value is small enough for all of them."""
+    data = fake_dataset(tmp_path / "data", people=300)
+    rows = data.annotations.copy()
+    mixed = rows.index[rows["suite"] == "mixed"]
+    rows.loc[mixed, "condition"] = [f"c{place % 60:02d}" for place in range(len(mixed))]
+    rows["cluster_id"] = rows["sample_id"]
+    many = replace(data, annotations=rows)
+    pair = [result(tmp_path, many, name, spread) for name, spread in (("rough", 2.5), ("fine", 0.01))]
+    found = [one for one in compare_files(pair, breakdowns=False) if one.kind == "condition"]
+    told = [one for one in found if one.people >= 10]
+    assert len(found) > 55
+    assert told
+    assert {one.verdict for one in told} == {"better"}
+
+
 def test_equal_methods_are_undecided(data: Dataset, tmp_path: Path) -> None:
     pair = [result(tmp_path, data, name, 0.4) for name in ("one", "other")]
     for one in compare_files(pair):
@@ -106,6 +123,9 @@ def test_equal_methods_are_undecided(data: Dataset, tmp_path: Path) -> None:
 def test_what_must_not_be_compared_is_refused(results: dict[str, Path], data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Expected results of two methods or more to compare, found fine alone"):
         compare_files([results["fine-1"], results["fine-2"]])
+    score_file("human", data, "test", tmp_path / "human.json", resamples=200)
+    with pytest.raises(InputError, match="found the annotators' own, 'human'"):
+        compare_files([results["rough"], tmp_path / "human.json"])
     with pytest.raises(InputError, match="found two of one name and seed: .*fine-1.json"):
         compare_files([results["fine-1"], results["fine-1"]])
     with pytest.raises(InputError, match="Unknown --reference 'fien'. Did you mean 'fine'"):

@@ -90,4 +90,5 @@
   const form = document.getElementById("controls");
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
+  window.addEventListener("pageshow", filter); // who comes back finds the filters as they were left
 })();

@@ -8,6 +8,7 @@ is kept by the benchmark alone.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 LOGS = "logs"  # folder in that of the benchmark
 CORES = os.cpu_count() or 1
+LOOK_S = 1.0  # between looks at whether processes are alive
+LINGER_S = 5.0  # that a process may take to end once its step is done
 
 
 class Outcome(NamedTuple):
@@ -78,8 +81,9 @@ def side_by_side(
     """
     context = get_context("spawn")  # torch's threads do not survive a fork
     waiting = list(jobs)
-    running: dict[Connection, tuple[Step, SpawnProcess, float]] = {}
-    threads = max(1, CORES // count)
+    running: dict[Connection, _Running] = {}
+    count = min(count, len(waiting))
+    threads = max(1, CORES // max(count, 1))
     try:
         while waiting or running:
             while waiting and len(running) < count:
@@ -87,49 +91,65 @@ def side_by_side(
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(begin(threads), theirs), name=step.name)
                 process.start()
-                theirs.close()  # so that the end of the process is the end of the pipe
-                running[ours] = (step, process, time.perf_counter())
-            ready = wait(list(running))
-            for pipe in [pipe for pipe in running if pipe in ready]:
-                step, process, started = running.pop(pipe)
-                end(step, _outcome(pipe, process, started))
+                theirs.close()
+                running[ours] = _Running(step, process, time.perf_counter())
+            # a process of the step's own may hold its pipe open after it died, so its end is looked for as well
+            ready = wait(list(running), timeout=LOOK_S)
+            for pipe in [pipe for pipe, one in running.items() if pipe in ready or one.process.exitcode is not None]:
+                one = running.pop(pipe)
+                end(one.step, _outcome(pipe, one))
     finally:
-        for _, process, _ in running.values():
-            process.kill()
-            process.join()
+        for one in running.values():
+            one.process.kill()
+            one.process.join()
 
 
-def _outcome(pipe: Connection, process: SpawnProcess, started: float) -> Outcome:
-    try:
-        outcome: Outcome = pipe.recv()  # from a process of ours
-    except EOFError:
-        process.join()
-        code = process.exitcode or 0
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        text = (
-            f"Its process ended with {how} before the step was done. Signal 9 is most often a lack of memory: use fewer --jobs."
-        )
-        outcome = Outcome(None, text, time.perf_counter() - started)
-    process.join()
+class _Running(NamedTuple):
+    step: Step
+    process: SpawnProcess
+    started: float
+
+
+def _outcome(pipe: Connection, one: _Running) -> Outcome:
+    """What a step's process said before it ended, or that it said nothing."""
+    outcome: Outcome | None = None
+    with suppress(EOFError, OSError):
+        if pipe.poll():
+            outcome = pipe.recv()  # from a process of ours
+    one.process.join(LINGER_S)  # a thread that a method left behind must not hold up what is done
+    if one.process.exitcode is None:
+        one.process.kill()
+        one.process.join()
     pipe.close()
-    return outcome
+    if outcome is not None:
+        return outcome
+    code = one.process.exitcode or 0
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    hint = " Signal 9 is most often a lack of memory: use fewer --jobs." if code == -9 else ""
+    return Outcome(None, f"Its process ended with {how} before the step was done.{hint}", time.perf_counter() - one.started)
 
 
 def _work(job: Job, pipe: Connection) -> None:
     """A step's process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the benchmark's to answer: it ends its processes
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("a", encoding="utf-8") as log:
+        # all that is said, by whom ever: bars of several processes would overwrite one another, and results go to stdout
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        pipe.send(attempt(lambda: _made(job))._replace(cause=None))  # not every exception can be sent
+
+
+def _made(job: Job) -> Made:
     from srgaze360.cli.benchmark.plan import Plan
     from srgaze360.cli.benchmark.state import Ledger
     from srgaze360.cli.benchmark.steps import Bench
-    from srgaze360.console import ERR
 
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("a", encoding="utf-8") as log:
-        ERR.file = log  # bars of several processes would overwrite one another
-        _keep_to(job.threads)
-        plan = Plan(job.config, Ledger(job.root), job.given)
-        step = next(step for step in plan.steps if step.name == job.step)
-        pipe.send(attempt(lambda: Bench(plan, job.root).make(step))._replace(cause=None))  # not every exception can be sent
+    _keep_to(job.threads)
+    plan = Plan(job.config, Ledger(job.root), job.given)
+    step = next(step for step in plan.steps if step.name == job.step)
+    return Bench(plan, job.root).make(step)
 
 
 def _keep_to(threads: int) -> None:

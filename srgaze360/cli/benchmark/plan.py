@@ -26,6 +26,7 @@ Stage = Literal["build", "train", "predict", "score", "board"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 BUILD = "build"
 HUMAN = "human"
+BOARD_FORMAT = 2  # raised where boards are made of other files, so that those that are there are made again
 POINTS_ALONE = "gives no heatmaps, which this protocol scores"
 
 
@@ -171,7 +172,7 @@ class Plan:
         records = {score.name: self.product(score.name) for score in self.scores(step.protocol)}
         if not records:
             return None
-        shown = {"suites": list(self.config.suites), "resamples": self.config.resamples}
+        shown = {"suites": list(self.config.suites), "resamples": self.config.resamples, "format": BOARD_FORMAT}
         return {**found, "records": records, "without": self.notices(step.protocol), **shown}
 
     def notices(self, protocol: str) -> dict[str, str]:

@@ -115,7 +115,11 @@ class Bench:
 
         ledger = self.plan.ledger
         if outcome.made is not None:
-            ledger.finish(step.name, outcome.seconds, *outcome.made)
+            try:
+                ledger.finish(step.name, outcome.seconds, *outcome.made)
+            except FileNotFoundError as error:  # somebody removed a product before it was noted
+                outcome = Outcome(None, f"{type(error).__name__}: {error}", outcome.seconds, error)
+        if outcome.made is not None:
             if self.jobs > 1:
                 say(f"  {escape(step.name)} done in {outcome.seconds:.1f} s")
             return
