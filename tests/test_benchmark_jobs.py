@@ -170,9 +170,11 @@ def test_a_process_that_dies_or_fails_takes_no_other_with_it(source: Path, insta
 def test_what_a_step_leaves_behind_holds_nobody_up(source: Path, installed: dict[str, str]) -> None:
     config = write_config(source, methods=["forking", {"name": "lingering", "seeds": [0, 1]}, "centre"])
     words = command(config, source / "out", "--json", "--stop-after", "train")
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, env=installed)
+    # into a file: a pipe would stay open with what the forked process holds
+    with (source / "said.json").open("w") as said:
+        subprocess.run(words, stdout=said, stderr=subprocess.DEVNULL, check=False, env=installed, timeout=200)
     os.kill(int((source / "site" / "forked").read_text()), signal.SIGKILL)  # it is still there: nobody waited for it
-    states = {step["step"]: step["state"] for step in json.loads(done.stdout)["steps"]}
+    states = {step["step"]: step["state"] for step in json.loads((source / "said.json").read_text())["steps"]}
     assert states["train/lingering-seed0"] == states["train/lingering-seed1"] == "done"
     assert states["train/forking-seed0"] == "to do"
     assert "what a stranger's code prints" in (source / "out" / "logs" / "train" / "lingering-seed0.log").read_text()
