@@ -105,6 +105,10 @@ def score(
     if (data is None) == (sealed is None):
         raise InputError("Expected either --data DIR or --sealed LABELS, found both or neither. Give one of them.")
     if data is None:
+        if suite is not None or split != "test":
+            raise InputError(
+                "Expected --sealed LABELS without --suite and --split, which the sealed labels decide, found one. Leave it out."
+            )
         _score_sealed(file, sealed, out, protocol, resamples, seed, json)  # type: ignore[arg-type]
         return
     dataset = Dataset.open(data)

@@ -10,7 +10,6 @@ digest is that of the file inside, zipped or not.
 
 from __future__ import annotations
 
-import lzma
 import shutil
 import stat
 import tempfile
@@ -26,8 +25,9 @@ from srgaze360.predictions import MAX_BYTES, MAX_HEADER_BYTES, SUFFIXES
 
 MAX_ENTRIES = 1000
 _BLOCK = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a file whole before anything can be counted
 # what zipfile and the decompressors it calls raise on damaged, encrypted or unknown content
-_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError, zlib.error, lzma.LZMAError)
+_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError, zlib.error)
 
 
 @contextmanager
@@ -106,7 +106,8 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> Mapping[str, zipfile.ZipIn
         if info.is_dir():
             continue
         fault = (
-            "a symbolic link" if stat.S_ISLNK(info.external_attr >> 16)
+            f"packed in a way that is not read (method {info.compress_type}; use deflate)" if info.compress_type not in _METHODS
+            else "a symbolic link" if stat.S_ISLNK(info.external_attr >> 16)
             else "encrypted" if info.flag_bits & 1
             else "there twice" if info.filename in found
             else ""

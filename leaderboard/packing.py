@@ -48,6 +48,8 @@ def pack(
     """
     if out.suffix != ".parquet":
         raise InputError(f"Expected a name that ends in .parquet for the packed file, found {out.name}. Rename it.")
+    if out.is_dir():
+        raise InputError(f"Expected a file at {out}, found a folder. Give another --out.")
     table = read_points(points)
     maps = None if heatmaps is None else _scaled(_load(heatmaps, len(table)))
     header = PredictionHeader(dataset=dataset_key(data), split=split, predictor=card)
@@ -65,12 +67,14 @@ def pack(
 
 def _load(path: Path, rows: int) -> NDArray[np.floating]:
     try:
+        with path.open("rb") as stream:
+            np.lib.format.read_magic(stream)  # numpy reads zips of several arrays, too; those are none
         maps = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"Expected a .npy array of heatmaps at {path}, but it cannot be read: {error}. Save it again."
         ) from None
-    if not isinstance(maps, np.ndarray) or maps.ndim != 3 or maps.dtype.kind != "f" or len(maps) != rows:
+    if not isinstance(maps, np.ndarray) or maps.ndim != 3 or maps.dtype.kind != "f" or len(maps) != rows or not maps.size:
         found = f"{maps.dtype} {maps.shape}" if isinstance(maps, np.ndarray) else type(maps).__name__
         raise InputError(
             f"Expected floating-point heatmaps ({rows}, H, W) in {path}, one for each row of points, found {found}. Save one "

@@ -3,9 +3,13 @@
 Conventions
 -----------
 ``seal`` writes two things. The *public* dataset is the whole dataset, but in the sealed split nothing that follows from a label
-is left: :data:`HIDDEN` columns are blank, further columns of the source are null, and digests are of what is left. It verifies,
-and predictions are made on it as on any other; its version ends in ``+sealed.<split>``. The *sealed* file holds the labels of
-that split and the public dataset's key, readable by its owner alone.
+is left: :data:`HIDDEN` columns are blank, further columns of the source are null, ids and file names are drawn anew (they are
+functions of photo and person), and digests are of what is left. It verifies, and predictions are made on it as on any other;
+its version ends in ``+sealed.<split>``. The *sealed* file holds the labels of that split under the new ids, with the old ones
+beside them, and the public dataset's key, readable by its owner alone.
+
+Suites whose poses were chosen by the labels (``longitude_deg: seam`` puts the seam through the arc from head to gaze) tell them
+to whoever can read the recipe: a split that has one is refused.
 
 ``score_sealed`` gives aggregates: means and intervals, rounded (:data:`ROUNDED`), of groups of :data:`LEAST_PEOPLE` people or
 more; no errors of persons. Every look is a line of ``SEALED.log.jsonl`` beside the sealed file, written before the result is,
@@ -18,18 +22,20 @@ has.
 from __future__ import annotations
 
 import fcntl
+import hmac
 import json
 import os
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
-import pyarrow.compute as pc
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -38,6 +44,7 @@ from leaderboard.records import GroupScores, ScoreRecord
 from leaderboard.scoring import score_file
 from srgaze360.console import Advance, silent
 from srgaze360.dataset import (
+    ANNOTATIONS_FILE,
     COLUMNS,
     MANIFEST_FILE,
     Dataset,
@@ -49,7 +56,7 @@ from srgaze360.dataset import (
     read_manifest,
 )
 from srgaze360.dataset_writer import write_dataset
-from srgaze360.errors import InputError
+from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_folder, atomic_path, canonical_json, digest, path_inside, write_text
 from srgaze360.predictions import DatasetKey
 from srgaze360.predictors import dataset_key
@@ -69,8 +76,12 @@ HIDDEN: Mapping[str, Any] = {
     "crosses_seam": False,
     "source_image": "sealed",
     "source_person": "sealed",
+    "background_images": [],
     "repairs": [],
 }
+RENAMED = ("sample_id", "panorama_id", "cluster_id")
+OLD_PREFIX = "original_"  # of the columns that hold the old ids in the sealed file
+MARK = "+sealed."  # in the version of a dataset without the labels of a split
 
 
 class _Header(BaseModel):
@@ -92,7 +103,9 @@ class Sealed(NamedTuple):
     original: DatasetKey
 
 
-def seal(data: Dataset, split: str, out: Path, sealed: Path) -> DatasetInfo:
+def seal(
+    data: Dataset, split: str, out: Path, sealed: Path, finish: Callable[[Path, DatasetInfo], None] = lambda *_: None
+) -> DatasetInfo:
     """Write the public dataset and the sealed labels of a split.
 
     Parameters
@@ -102,9 +115,11 @@ def seal(data: Dataset, split: str, out: Path, sealed: Path) -> DatasetInfo:
     split
         Split whose labels are sealed.
     out
-        New folder of the public dataset; panoramas are hard links where the file system has them, else copies.
+        New folder of the public dataset.
     sealed
         New file (``.parquet``) of the labels, outside of ``out``.
+    finish
+        Called with the folder and the record of the public dataset when all else is in it.
 
     Returns
     -------
@@ -114,11 +129,69 @@ def seal(data: Dataset, split: str, out: Path, sealed: Path) -> DatasetInfo:
     Raises
     ------
     InputError
-        The split is unknown; ``out`` or ``sealed`` is there already; ``sealed`` lies in the public dataset.
+        The split is unknown, or has a suite whose poses were chosen by the labels; the dataset is a public one already; ``out``
+        or ``sealed`` is there; ``sealed`` lies in the public dataset.
     EnvironmentProblem
         Something cannot be written.
     """
     rows = data.select(split=split)
+    _check(data, rows, split, out, sealed)
+    table = pq.read_table(data.root / ANNOTATIONS_FILE)
+    key = secrets.token_bytes(32)  # thrown away: nobody can tell which new id was which old one, but for the sealed file
+    all_rows = table.to_pylist()
+    own = [_renamed(row, key) for row in all_rows if row["split"] == split]
+    names = {row[OLD_PREFIX + "panorama_id"]: row for row in own}
+    waiting = iter(own)
+    public = [_blank(next(waiting)) if row["split"] == split else row for row in all_rows]
+    labels = {name: panorama_label_digest(list(group)) for name, group in groupby(public, key=itemgetter("panorama_id"))}
+    paths: dict[str, str] = {}
+    entries = []
+    for entry in read_manifest(data.root):
+        new = names.get(entry["panorama_id"])
+        name, path = (new["panorama_id"], new["image_path"]) if new else (entry["panorama_id"], entry["path"])
+        paths[path] = entry["path"]
+        entries.append(ManifestEntry(**{**entry, "panorama_id": name, "path": path, "label_digest": labels[name]}))
+    clusters = sorted({row["cluster_id"] for row in own})
+    info = data.info.model_copy(
+        update={
+            "version": f"{data.info.version}{MARK}{split}",
+            "label_digest": digest(sorted(entry.label_digest for entry in entries)),
+            "splits": {**data.info.splits, split: data.info.splits[split].model_copy(update={"clusters": clusters})},
+        }
+    )
+    header = _Header(public=info, original=dataset_key(data), split=split)
+    try:
+        with atomic_folder(out) as folder:
+            write_dataset(folder, info, public)
+            write_text(folder / MANIFEST_FILE, "".join(f"{canonical_json(entry.model_dump())}\n" for entry in entries))
+            write_text(folder / "README.md", _readme(info, split, len(rows)))
+            for name in ("LICENSES.md", "rejected.csv"):
+                if (data.root / name).is_file():
+                    _without(data.root / name, folder / name, name == "rejected.csv")
+            for path, old in paths.items():
+                target = path_inside(folder, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path_inside(data.root, old), target)
+            finish(folder, info)
+            _write_labels(sealed, own, table.schema, header)
+    except BaseException:
+        sealed.unlink(missing_ok=True)
+        raise
+    return info
+
+
+def _check(data: Dataset, rows: Dataset, split: str, out: Path, sealed: Path) -> None:
+    """Raise InputError where a split must not be sealed, or not to these places."""
+    if MARK in data.info.version:
+        raise InputError(
+            f"Expected a dataset with all its labels in {data.root}, found {data.info.version}: some are sealed already. Seal "
+            "a split of the original."
+        )
+    if told := sorted(suite for suite in rows.suites if _by_labels(data.info.recipe, suite)):
+        raise InputError(
+            f"Expected no suite in split {split!r} whose poses were chosen by the labels, found {first_ids(told)}: who reads "
+            f"the recipe could compute the labels from the poses. Build the dataset without it: --set suites.{told[0]}=null."
+        )
     if sealed.suffix != ".parquet":
         raise InputError(f"Expected a name that ends in .parquet for the sealed labels, found {sealed.name}. Rename it.")
     if sealed.resolve().is_relative_to(out.resolve()):
@@ -128,42 +201,43 @@ def seal(data: Dataset, split: str, out: Path, sealed: Path) -> DatasetInfo:
     for path in (out, sealed):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise InputError(f"Expected nothing at {path} yet, but something is there. Give another name, or remove it.")
-    table = pq.read_table(data.root / "annotations.parquet")
-    public_rows = [_blank(row) if row["split"] == split else row for row in table.to_pylist()]
-    labels = {name: panorama_label_digest(list(group)) for name, group in groupby(public_rows, key=itemgetter("panorama_id"))}
-    entries = [ManifestEntry(**{**entry, "label_digest": labels[entry["panorama_id"]]}) for entry in read_manifest(data.root)]
-    info = data.info.model_copy(
-        update={
-            "version": f"{data.info.version}+sealed.{split}",
-            "label_digest": digest(sorted(entry.label_digest for entry in entries)),
-        }
-    )
-    header = _Header(public=info, original=dataset_key(data), split=split)
-    with atomic_path(sealed) as place:
-        own = table.filter(pc.equal(table.column("split"), split))
-        pq.write_table(own.replace_schema_metadata({HEADER_KEY: header.model_dump_json().encode()}), place, compression="zstd")
-        place.chmod(0o600)
-    with atomic_folder(out) as folder:
-        write_dataset(folder, info, public_rows)
-        write_text(folder / MANIFEST_FILE, "".join(f"{canonical_json(entry.model_dump())}\n" for entry in entries))
-        write_text(folder / "README.md", _readme(info, split, len(rows)))
-        if (data.root / "LICENSES.md").is_file():
-            shutil.copy2(data.root / "LICENSES.md", folder / "LICENSES.md")
-        for entry in entries:
-            _link(path_inside(data.root, entry.path), path_inside(folder, entry.path))
-    return info
+
+
+def _by_labels(recipe: Mapping[str, Any], suite: str) -> bool:
+    """Whether a recipe chooses the poses of a suite by where people look."""
+    settings = (recipe.get("suites") or {}).get(suite) or {}
+    drawn = [(settings.get(how) or {}).get("longitude_deg") for how in ("draw", "vary")] + [
+        (recipe.get("base") or {}).get("longitude_deg")
+    ]
+    return "seam" in canonical_json(drawn)
+
+
+def _renamed(row: dict[str, Any], key: bytes) -> dict[str, Any]:
+    """A row under new ids, the old ones beside them."""
+    new = {name: hmac.new(key, f"{name}/{row[name]}".encode(), "sha256").hexdigest()[:16] for name in RENAMED}
+    path = PurePosixPath(row["image_path"])
+    image = str(path.with_name(new["panorama_id"] + path.suffix))
+    return {**row, **new, "image_path": image, **{OLD_PREFIX + name: row[name] for name in RENAMED}}
 
 
 def _blank(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: HIDDEN.get(name, row[name]) if name in COLUMNS else None for name in row}
+    kept = {name: value for name, value in row.items() if not name.startswith(OLD_PREFIX)}
+    return {name: HIDDEN.get(name, value) if name in COLUMNS else None for name, value in kept.items()}
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
+def _without(source: Path, target: Path, header_alone: bool) -> None:
+    """Copy a file, or its first line: rejected rows name photos and people."""
+    text = source.read_text(encoding="utf-8")
+    write_text(target, text.splitlines(keepends=True)[0] if header_alone and text else text)
+
+
+def _write_labels(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema, header: _Header) -> None:
+    fields = [*schema, *(pa.field(OLD_PREFIX + name, pa.string()) for name in RENAMED)]
+    table = pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
+    with atomic_path(path) as place:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o600))  # before anything is in it
+        metadata = {HEADER_KEY: header.model_dump_json().encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), place, compression="zstd")
 
 
 def _readme(info: DatasetInfo, split: str, people: int) -> str:
@@ -177,7 +251,7 @@ def _readme(info: DatasetInfo, split: str, people: int) -> str:
 
 def is_sealed(data: Dataset, split: str) -> bool:
     """Whether the labels of a split are not in a dataset."""
-    return data.info.version.endswith(f"+sealed.{split}")
+    return f"{MARK}{split}" in data.info.version
 
 
 def open_sealed(path: Path) -> Sealed:

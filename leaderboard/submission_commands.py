@@ -77,13 +77,19 @@ def pack(
 
     Example: `srgaze360 submission pack points.csv --data mydata --name mymodel --out predictions.parquet`
     """
+    from pydantic import ValidationError
+
     from leaderboard.packing import pack as pack_file
-    from srgaze360.dataset import Dataset
+    from srgaze360.dataset import Dataset, explain
+    from srgaze360.errors import InputError
     from srgaze360.predictions import PredictorCard
 
-    card = PredictorCard(
-        name=name, summary=summary, source=source, seed=seed, training_data=training_data, reads=reads, notes=notes
-    )
+    try:
+        card = PredictorCard(
+            name=name, summary=summary, source=source, seed=seed, training_data=training_data, reads=reads, notes=notes
+        )
+    except ValidationError as error:
+        raise InputError(f"Expected a card of the model from these options, found: {explain(error)}. Change that.") from None
     report = pack_file(points, Dataset.open(data), split, card, out, heatmaps=heatmaps)
     _show_check(report)
     if not report.valid:

@@ -14,7 +14,7 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,9 @@ class DatasetKey(BaseModel):
     digest: str
 
 
+Side = Annotated[int, Field(ge=1, le=1 << 16)]  # of a heatmap, cells
+
+
 class PredictionHeader(BaseModel):
     """Header of a predictions file."""
 
@@ -77,7 +80,7 @@ class PredictionHeader(BaseModel):
     split: str
     predictor: PredictorCard
     frame: Literal["sphere"] = "sphere"
-    heatmap_shape: tuple[int, int] = HEATMAP_SHAPE
+    heatmap_shape: tuple[Side, Side] = HEATMAP_SHAPE
     versions: dict[str, str] = Field(default_factory=dict)
 
 
@@ -267,21 +270,41 @@ def _heatmaps(column: pa.ChunkedArray, header: PredictionHeader, path: Path) -> 
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    """The columns that are read, and no others: a wide table of short rows would take far more room than its file."""
+    options: dict[str, Any] = {"dtype": {"sample_id": str}, "encoding": "utf-8-sig", "quoting": csv.QUOTE_MINIMAL}
     try:
-        return pd.read_csv(path, dtype={"sample_id": str}, encoding="utf-8-sig", quoting=csv.QUOTE_MINIMAL)
-    except ValueError as error:  # of decoding too
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            head = next(csv.reader(stream), [])
+        known = [name for name in head if name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS)]
+        table = pd.read_csv(path, usecols=sorted(set(known)), nrows=MAX_ROWS + 1, **options) if known else None
+    except (ValueError, csv.Error) as error:  # of decoding too
         raise InputError(f"Expected CSV with a header row in {path}, but it cannot be read: {error}. Write it again.") from None
+    if twice := sorted({name for name in known if known.count(name) > 1}):
+        raise InputError(f"Expected each column once in {path}, found {first_ids(twice)} twice. Drop one of them.")
+    return pd.DataFrame(columns=head[:MAX_COLUMNS]) if table is None else pd.DataFrame(table)
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
+    """The keys that are read, and no others, as above."""
+    wanted = (*POINT_COLUMNS, *OPTIONAL_COLUMNS)
+    rows: list[dict[str, Any]] = []
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        with path.open(encoding="utf-8") as stream:
+            for line in stream:
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise InputError(f"Expected one JSON object per line in {path}, found other values. Write it again.")
+                rows.append({name: row[name] for name in wanted if name in row})
+                if len(rows) > MAX_ROWS:
+                    break
     except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"Expected one JSON object per line in {path}, but it cannot be read: {error}. Write it again."
         ) from None
-    if not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"Expected one JSON object per line in {path}, found other values. Write it again.")
     try:
         return pd.DataFrame(rows)
     except (OverflowError, UnicodeError) as error:

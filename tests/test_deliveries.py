@@ -6,8 +6,10 @@ import io
 import json
 import shutil
 import stat
+import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +118,47 @@ def test_traps_in_zips_are_refused(fake: Dataset, file: Path, tmp_path: Path, mo
     assert bomb.stat().st_size < 1 << 17
     with pytest.raises(InputError, match="Expected at most 1048576 bytes in 'p.csv' of .*h.zip, found more when unpacking"):
         check_file(bomb, fake, "test")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_zips_that_unpack_all_at_once_are_refused(method: int, fake: Dataset, file: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as archive:
+        archive.write(file, "p.parquet")
+    with pytest.raises(InputError, match=rf"'p.parquet' is packed in a way that is not read \(method {method}; use deflate\)"):
+        check_file(tmp_path / "a.zip", fake, "test")
+
+
+def peak_of(path: Path) -> int:
+    """Memory that reading a submission takes at most, in bytes of Python's and numpy's own."""
+    tracemalloc.start()
+    try:
+        with suppress(InputError):
+            read_predictions(path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_wide_text_takes_no_more_room_than_it_needs(fake: Dataset, tmp_path: Path) -> None:
+    header = valid(fake).header.model_dump_json()
+    n = 2000
+    rows = [{"sample_id": f"p{index}", "gaze_lon_deg": 0, "gaze_lat_deg": 0, f"k{index}": 0} for index in range(n)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    head = ",".join(["sample_id", "gaze_lon_deg", "gaze_lat_deg", *(f"k{index}" for index in range(n))])
+    (tmp_path / "a.csv").write_text("\n".join([head, *(f"p{index},0,0" + "," * n for index in range(200))]))
+    for name in ("a.jsonl", "a.csv"):
+        (tmp_path / f"{name}.json").write_text(header)
+        assert len(read_predictions(tmp_path / name).table) in (200, n)
+        assert peak_of(tmp_path / name) < 20 << 20, name
+
+
+@pytest.mark.parametrize("shape", [[-2, -4], [0, 0], [10**12, 2 * 10**12]])
+def test_shapes_that_are_none_are_refused(shape: list[int], fake: Dataset, tmp_path: Path) -> None:
+    content = json.loads(valid(fake).header.model_dump_json()) | {"heatmap_shape": shape}
+    empty = pa.array([[]] * 3, type=pa.list_(pa.float32()))
+    path = parquet(tmp_path / "a.parquet", {**points(3), "heatmap": empty}, json.dumps(content).encode())
+    with pytest.raises(InputError, match="Expected a predictions header .* heatmap_shape"):
+        read_predictions(path)
 
 
 def test_a_zip_that_says_it_is_small_is_counted(fake: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +326,27 @@ def test_pack_writes_nothing_where_something_is_wrong(
     ran = run_command(capsys, *words, "--heatmaps", str(tmp_path / "maps.npy"))
     assert ran.code == 2
     assert "Expected a .npy array of heatmaps" in ran.err
+
+
+def test_pack_says_what_is_wrong_with_its_options(fake: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = near_heads(fake)
+    table.to_csv(tmp_path / "points.csv", index=False)
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04 no more")
+    np.save(tmp_path / "flat.npy", np.zeros((len(table), 0, 0)))
+    words = ("submission", "pack", str(tmp_path / "points.csv"), "--data", str(fake.root))
+    out = ("--out", str(tmp_path / "p.parquet"))
+    (tmp_path / "folder.parquet").mkdir()
+    for more, match in (
+        (("--name", "", *out), "Expected a card of the model"),
+        (("--name", "x" * 101, *out), "Expected a card of the model"),
+        (("--name", "x", "--out", str(tmp_path / "folder.parquet")), "found a folder"),
+        (("--name", "x", "--out", str(tmp_path / "p.zip")), "ends in .parquet"),
+        (("--name", "x", *out, "--heatmaps", str(tmp_path / "zip.npy")), "Expected a .npy array"),
+        (("--name", "x", *out, "--heatmaps", str(tmp_path / "flat.npy")), "one for each row of points"),
+    ):
+        ran = run_command(capsys, *words, *more)
+        assert ran.code == 2
+        assert match in ran.err.replace("\n", " ")
 
 
 def test_the_header_of_text_may_not_be_a_book(fake: Dataset, tmp_path: Path) -> None:

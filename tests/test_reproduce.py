@@ -100,5 +100,8 @@ def test_wrong_labels_are_said(tmp_path):
     outside = read_annotations(write_labels(tmp_path / "a.mat", [[[0.5, 1.2], [0.5, 0.7]]]), "test")
     with pytest.raises(InputError, match="targets inside it, found 1 rows without: test2/00000000/00000000.jpg"):
         as_arrays(outside)
+    single = read_annotations(write_labels(tmp_path / "c.mat", [[[0.5, 0.7]], [[0.5, 0.6]]]), "test")
+    with pytest.raises(InputError, match="Expected people with two annotations or more"):
+        as_arrays(single)
     with pytest.raises(InputError, match="Expected every row of .* to be a person's labels, found 1 that are not"):
         read_annotations(write_labels(tmp_path / "b.mat", [[0.5, 0.6, 0.7], [[0.5, 0.7]]]), "test")

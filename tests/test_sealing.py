@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from boards import predictions
-from building import run_command
+from building import run_build, run_command
 from fakes import fake_dataset
 
+from builders.building.verify import verify
 from leaderboard.scoring import score_file
-from leaderboard.sealing import HIDDEN, LEAST_PEOPLE, open_sealed, score_sealed, seal
+from leaderboard.sealing import HIDDEN, LEAST_PEOPLE, RENAMED, is_sealed, open_sealed, score_sealed, seal
 from srgaze360.dataset import COLUMNS, MANIFEST_FILE, Dataset, ManifestEntry, panorama_label_digest
 from srgaze360.errors import CheckFailed, InputError
 from srgaze360.files import canonical_json, digest, digest_file
@@ -49,7 +50,10 @@ def sealed(original: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 def submission(path: Path, public: Dataset, original: Dataset, name: str = "mine") -> Path:
     """Predictions that are made for the public dataset by somebody who knows the truth and scatters around it."""
-    return predictions(path, Dataset(public.root, public.info, original.annotations), 0.3, PredictorCard(name=name))
+    known = original.annotations.copy()
+    for column in RENAMED:
+        known[column] = public.annotations[column].to_numpy()
+    return predictions(path, Dataset(public.root, public.info, known), 0.3, PredictorCard(name=name))
 
 
 def test_nothing_of_a_label_is_left(original: Dataset, sealed: tuple[Dataset, Path]) -> None:
@@ -64,11 +68,14 @@ def test_nothing_of_a_label_is_left(original: Dataset, sealed: tuple[Dataset, Pa
     assert own[extras].isna().all().all()
     before = original.annotations[original.annotations["split"] != "test"]
     pd.testing.assert_frame_equal(other.reset_index(drop=True)[list(before)], before.reset_index(drop=True))
-    # what a predictor sees is the same
-    kept = [name for name in COLUMNS if name not in HIDDEN]
-    pd.testing.assert_frame_equal(
-        own[kept].reset_index(drop=True), original.select(split="test").annotations[kept].reset_index(drop=True)
-    )
+    # what a predictor sees is the same, under other names
+    kept = [name for name in COLUMNS if name not in (*HIDDEN, *RENAMED, "image_path")]
+    true = original.select(split="test").annotations
+    pd.testing.assert_frame_equal(own[kept].reset_index(drop=True), true[kept].reset_index(drop=True))
+    for name in RENAMED:  # people of a photo stay together, and nobody is called as before
+        old, new = true[name].to_numpy(), own[name].to_numpy()
+        assert not set(old) & set(new)
+        assert len(set(zip(old, new, strict=True))) == len(set(old)) == len(set(new))
     for sample in public.select(split="test").samples():
         assert sample.gaze is None
         assert sample.panorama().shape == (64, 128, 3)
@@ -80,6 +87,9 @@ def test_nothing_of_a_label_is_left(original: Dataset, sealed: tuple[Dataset, Pa
         if "/test/" in entry["path"]:
             assert entry["label_digest"] not in text
     assert original.info.label_digest not in text
+    everything = text + "".join(str(path) for path in public.root.rglob("*")) + own.to_csv()
+    for name in (*true["cluster_id"], *true["sample_id"], *true["panorama_id"], *true["source_image"]):
+        assert name not in everything, name
 
 
 def test_the_public_dataset_is_sound(sealed: tuple[Dataset, Path]) -> None:
@@ -93,6 +103,38 @@ def test_the_public_dataset_is_sound(sealed: tuple[Dataset, Path]) -> None:
         assert digest_file(public.root / entry["path"]) == entry["sha256"]
     assert public.info.version == "1.0.0+sealed.test"
     assert stat.S_IMODE(labels.stat().st_mode) == 0o600
+    assert is_sealed(public, "test")
+    assert not is_sealed(public, "train")
+    changed = public.root / entries[0]["path"]
+    assert changed.stat().st_nlink == 1  # whoever edits the copy leaves the original alone
+
+
+def test_a_sealed_build_verifies(real: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("output.width=128", "output.format=jpeg", "suites.mixed.draw.background=black")
+    run_build(tmp_path / "data", f"gazefollow={real / 'gazefollow'}", recipe="mixed", settings=settings)
+    words = ("--out", str(tmp_path / "public"), "--labels", str(tmp_path / "labels.parquet"))
+    ran = run_command(capsys, "split", "seal", str(tmp_path / "data"), *words)
+    assert ran.code == 0, ran.err
+    assert verify(tmp_path / "public") == []
+    assert len(open_sealed(tmp_path / "labels.parquet").data)
+    assert b"gazefollow/" not in (tmp_path / "public" / "annotations.parquet").read_bytes()
+
+
+def test_a_suite_that_tells_the_labels_is_refused(original: Dataset, tmp_path: Path) -> None:
+    recipe = {"base": {}, "suites": {"mixed": {"draw": {"longitude_deg": "seam"}}, "latitude": {"vary": {}}}}
+    told = Dataset(original.root, original.info.model_copy(update={"recipe": recipe}), original.annotations)
+    with pytest.raises(InputError, match=r"chosen by the labels, found mixed: .* --set suites\.mixed=null"):
+        seal(told, "test", tmp_path / "a", tmp_path / "labels.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_leaves_neither_half(original: Dataset, tmp_path: Path) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        seal(original, "test", tmp_path / "a", tmp_path / "labels.parquet", fails)
+    assert not list(tmp_path.iterdir())
 
 
 def test_scores_are_those_of_the_labels_rounded(original: Dataset, sealed: tuple[Dataset, Path], tmp_path: Path) -> None:
@@ -143,6 +185,8 @@ def test_wrong_use(original: Dataset, sealed: tuple[Dataset, Path], tmp_path: Pa
     public, labels = sealed
     with pytest.raises(InputError, match="Expected the sealed labels outside of the public dataset"):
         seal(original, "test", tmp_path / "a", tmp_path / "a" / "labels.parquet")
+    with pytest.raises(InputError, match=r"found 1\.0\.0\+sealed\.test: some are sealed already"):
+        seal(public, "train", tmp_path / "a", tmp_path / "labels.parquet")
     with pytest.raises(InputError, match="Expected nothing at .*labels.parquet yet"):
         seal(original, "test", tmp_path / "a", labels)
     with pytest.raises(InputError, match=r"ends in \.parquet for the sealed labels"):
@@ -151,6 +195,8 @@ def test_wrong_use(original: Dataset, sealed: tuple[Dataset, Path], tmp_path: Pa
         open_sealed(original.root / "annotations.parquet")
     file = submission(tmp_path / "p.parquet", public, original)
     for words, match in (
+        (("--sealed", str(labels), "--suite", "mixed"), "without --suite and --split"),
+        (("--sealed", str(labels), "--split", "val"), "without --suite and --split"),
         (("--data", str(public.root)), "but they are sealed"),
         ((), "Expected either --data DIR or --sealed LABELS"),
         (("--data", str(public.root), "--sealed", str(labels)), "Expected either --data DIR or --sealed LABELS"),

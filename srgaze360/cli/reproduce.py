@@ -108,7 +108,7 @@ def reproduce(
 
     del name  # there is one so far
     test = as_arrays(read_annotations(labels, "test"))
-    train = read_annotations(train_labels, "train") if train_labels else None
+    train = learnable(read_annotations(train_labels, "train")) if train_labels else None
     rows = gazefollow_baselines(test, train)
     facts = {"source": SOURCE, "people": len(test.points), "annotations": int(test.weights.sum()), "photos": test.photos}
     if json:
@@ -149,7 +149,18 @@ def as_arrays(table: pd.DataFrame) -> Labels:
     shape = (int(person.max()) + 1, int(slot.max()) + 1)
     points, weights, eyes = np.zeros((*shape, 2)), np.zeros(shape), np.zeros((shape[0], 2))
     points[person, slot], weights[person, slot], eyes[person] = numbers[:, 2:], 1.0, numbers[:, :2]
+    if shape[1] < 2:
+        raise InputError(
+            "Expected people with two annotations or more, which GazeFollow's test labels have, found none. Give the test "
+            "labels with --labels; training labels are for --train-labels."
+        )
     return Labels(points, weights, eyes, int(table["cluster"].nunique()))
+
+
+def learnable(table: pd.DataFrame) -> pd.DataFrame:
+    """Training annotations from which a bias can be learnt: in frame, eye and target in numbers."""
+    known = table[["eye_x", "eye_y", "gaze_x", "gaze_y"]].notna().all(axis=1)
+    return table[(table["inout"] == 1) & known]
 
 
 def gazefollow_baselines(test: Labels, train: pd.DataFrame | None = None, draws: int = DRAWS) -> list[Row]:
@@ -223,8 +234,7 @@ def _fixed_bias(test: Labels, train: pd.DataFrame) -> dict[str, float]:
     from srgaze360.protocols.gazefollow import distance_map
     from srgaze360.protocols.planar import cells_of
 
-    inside = train[(train["inout"] == 1) & train[["gaze_x", "gaze_y"]].notna().all(axis=1)]
-    places = [inside[[f"{what}_x", f"{what}_y"]].to_numpy(dtype=np.float64) for what in ("eye", "gaze")]
+    places = [train[[f"{what}_x", f"{what}_y"]].to_numpy(dtype=np.float64) for what in ("eye", "gaze")]
 
     def cell(points: FloatArray) -> Any:  # noqa: ANN401 - whole numbers (n,)
         row, column = np.moveaxis(cells_of(points, BIAS_GRID, BIAS_GRID), -1, 0)

@@ -271,7 +271,7 @@ def _auc_of_sharingan(
     del image_sizes
     maps, truth = np.asarray(heatmaps), np.asarray(annotations, dtype=np.float64)
     height, width = maps.shape[1:]
-    cells = np.floor(truth[..., ::-1] * (height - 1, width - 1)).astype(np.intp)
+    cells = np.nan_to_num(np.floor(truth[..., ::-1] * (height - 1, width - 1))).astype(np.intp)
     return _auc_of_cells(maps, cells, truth, weights)
 
 

@@ -138,7 +138,8 @@ def dark(heatmaps: ArrayLike) -> FloatArray:
     row, column = _largest(maps)
     kernel = cv2.getGaussianKernel(DARK_KERNEL, 0)[:, 0]
     blurred = convolve1d(convolve1d(maps, kernel, axis=1, mode="constant"), kernel, axis=2, mode="constant")
-    scale = np.max(maps, axis=(1, 2)) / np.max(blurred, axis=(1, 2))
+    highest = np.max(blurred, axis=(1, 2))
+    scale = np.max(maps, axis=(1, 2)) / np.where(highest > 0.0, highest, 1.0)  # of nothing there is nothing to move
     log = np.log(np.maximum(blurred * scale[:, None, None], DARK_FLOOR))
     inner = np.flatnonzero((column > 1) & (column < width - 2) & (row > 1) & (row < height - 2))
 

@@ -33,11 +33,12 @@ def seal(
     """
     from rich.markup import escape
 
+    from builders.publishing.croissant import write_croissant
     from leaderboard.sealing import seal as seal_split
     from srgaze360.console import say
     from srgaze360.dataset import Dataset
 
-    info = seal_split(Dataset.open(data), split, out, labels)
+    info = seal_split(Dataset.open(data), split, out, labels, write_croissant)
     people = info.splits[split].people
     say(escape(f"{out}: {info.name} {info.version}, without the labels of {people} people. Give it away."))
     say(escape(f"{labels}: those labels. Keep them; score with `srgaze360 score FILE --sealed {labels} --out RESULT.json`."))
