@@ -93,7 +93,8 @@ def _rows(line: Line, ranked: bool, ranking: bool) -> list[str]:
     label = rf"\textit{{{label}}}" if line.human else label
     label += (r"\textdagger{}" if line.reads else "") + (r"\textsuperscript{c}" if line.few else "")
     label += f" ({line.seeds} seeds)" if line.seeds > 1 else ""
-    first = [line.rank or "--", label] if ranked else [label]
+    rank = rf"{line.rank} {{\scriptsize({escaped(line.ranks)})}}" if line.ranks else line.rank
+    first = [rank or "--", label] if ranked else [label]
     numbers = [*first, *map(_number, line.cells), str(line.people), str(line.clusters), *([line.tier] if ranking else [])]
     rows = ["{}" + " & ".join(numbers)]  # a label that begins with [ or * is no argument of the row before
     if any(cell.interval for cell in line.cells):

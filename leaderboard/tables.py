@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from leaderboard.comparison import RESAMPLES, Aligned, FirstGroup, few, first_of, lined_up
 from leaderboard.notices import Notice
@@ -26,6 +27,7 @@ from leaderboard.published import Published, published
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
 from leaderboard.scoring import BREAKDOWNS, MINIMUM_PEOPLE
 from leaderboard.seeds import GroupKey, Row, members
+from srgaze360.bootstrap import rank_intervals
 from srgaze360.files import generator
 
 BLANK = "–"
@@ -99,7 +101,7 @@ class Line:
     """A row of a table. ``section`` groups consecutive lines under a heading; ``rank`` is empty where there is none.
 
     ``few`` says that a group is too small to lean on; ``seeds`` are the training seeds of a predictor, ``tier`` how far the
-    keeper of the board vouches for it.
+    keeper of the board vouches for it, ``rank_interval`` the ranks it may have on another set of clusters.
     """
 
     label: str
@@ -113,6 +115,13 @@ class Line:
     few: bool = False
     seeds: int = 1
     tier: str = ""
+    rank_interval: tuple[int, int] | None = None
+
+    @property
+    def ranks(self) -> str:
+        """The interval of the rank as written, empty if there is none, or no other rank in it."""
+        settled = self.rank_interval is None or set(map(str, self.rank_interval)) == {self.rank}
+        return "" if settled else "–".join(str(end) for end in dict.fromkeys(self.rank_interval or ()))
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True)
 class BoardTables:
-    """Everything a board shows: its rows in the order of their ranks, their ranks, and the tables.
+    """Everything a board shows: its rows in the order of their ranks, their ranks with intervals, and the tables.
 
     ``standings`` say who is first overall and in each condition (none with fewer than two predictors to compare); ``notices``
     are the predictors without a number; ``published`` are numbers of others, which are no part of any table.
@@ -161,6 +170,7 @@ class BoardTables:
 
     rows: list[Row]
     ranks: dict[str, str]
+    rank_intervals: dict[str, tuple[int, int]]
     tables: list[Table]
     standings: list[Standing]
     notices: list[Notice]
@@ -210,11 +220,11 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
     """
     protocol = rows[0].protocol
     ordered = sorted(rows, key=_order)
-    ranks = _ranks(ordered)
+    ranks, intervals = _ranks(ordered), _rank_intervals(ordered)
     first = ordered[0].record
     firsts = _firsts(ordered)
     error, unit = protocol.error, protocol.unit
-    tables = [_predictor_table(table, ordered, ranks, firsts) for table in protocol.tables]
+    tables = [_predictor_table(table, ordered, ranks, intervals, firsts) for table in protocol.tables]
     tables += [
         _group_table(
             "conditions",
@@ -238,7 +248,7 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
     places = [(first.overall, "Overall", first.ranking_suite), *((s, s.suite, s.group) for s in first.conditions)]
     standings = [Standing(section, label, firsts[s.key]) for s, section, label in places if s.key in firsts]
     also = published(first.protocol, first.dataset.name, first.split)
-    return BoardTables(ordered, ranks, tables, standings, list(notices), also)
+    return BoardTables(ordered, ranks, intervals, tables, standings, list(notices), also)
 
 
 def group_label(group: str) -> str:
@@ -265,12 +275,29 @@ def _ranks(ordered: Sequence[Row]) -> dict[str, str]:
     return ranks
 
 
+def _rank_intervals(ordered: Sequence[Row]) -> dict[str, tuple[int, int]]:
+    """Intervals of the ranks on the ranking suite; annotators and predictors without a number do not take part."""
+    compared = _compared(ordered)
+    if len(compared) < 2:
+        return {}
+    record, primary = ordered[0].record, ordered[0].protocol.primary
+    tables = lined_up(compared)
+    chosen = members(tables[0], record.overall.key, record.ranking_suite)
+    values = {name: table[primary].to_numpy(dtype=np.float64)[chosen] for name, table in zip(compared, tables, strict=True)}
+    clusters = tables[0]["cluster_id"].to_numpy(dtype=str)[chosen]
+    rng = generator(record.seed, "rank intervals")
+    return rank_intervals(values, clusters, rng, confidence=record.confidence, n_resamples=RESAMPLES)
+
+
+def _compared(ordered: Sequence[Row]) -> dict[str, pd.DataFrame]:
+    primary = ordered[0].protocol.primary
+    return {row.name: row.samples for row in ordered if not row.human and row.record.overall.metrics[primary].value is not None}
+
+
 def _firsts(ordered: Sequence[Row]) -> dict[GroupKey, FirstGroup]:
     """Who is first in each group, by the primary metric; annotators and predictors without a number do not take part."""
     primary = ordered[0].protocol.primary
-    compared = {
-        row.name: row.samples for row in ordered if not row.human and row.record.overall.metrics[primary].value is not None
-    }
+    compared = _compared(ordered)
     if len(compared) < 2:
         return {}
     record = ordered[0].record
@@ -310,7 +337,11 @@ def _cell(row: Row, metric: str, scores: GroupScores, firsts: Mapping[GroupKey, 
 
 
 def _predictor_table(
-    table: MetricTable, rows: Sequence[Row], ranks: Mapping[str, str], firsts: Mapping[GroupKey, FirstGroup]
+    table: MetricTable,
+    rows: Sequence[Row],
+    ranks: Mapping[str, str],
+    intervals: Mapping[str, tuple[int, int]],
+    firsts: Mapping[GroupKey, FirstGroup],
 ) -> Table:
     """A table with a line per predictor and a column per metric, over the ranking suite."""
     places = {
@@ -327,6 +358,7 @@ def _predictor_table(
                 people=counted.people,
                 clusters=counted.clusters,
                 rank=ranks[row.name],
+                rank_interval=intervals.get(row.name) if table.key == "ranking" else None,
                 human=row.human,
                 reads=row.record.predictor.reads,
                 seeds=len(row.parts),

@@ -27,6 +27,10 @@ FIRST_CAPTION = (
     "The best by mean error, and those not significantly worse: a paired bootstrap over clusters on the same people, with "
     "Holm's correction over the predictors compared, at 5 %."
 )
+RANK_NOTE = (
+    "Beside a rank, in brackets, are those it may have on another set of photos (95 %, each predictor by itself), if there are "
+    "others."
+)
 TRUST_NOTE = (
     "Trust says what the keeper of this board did: took a record as it came (self-reported), scored the predictions "
     "(re-scored), or ran the method (re-run)."
@@ -65,7 +69,7 @@ def reading_note() -> str:
         "standard deviation over training seeds, where a predictor was trained several times; the interval is that of the mean "
         f"over these seeds. {FIRST_MARK} marks what is not significantly worse than the best of its comparison. {FEW_MARK} "
         f"marks groups of fewer than {FEW_PEOPLE} people or {FEW_CLUSTERS} clusters, where hardly anything can be told apart. "
-        f"{TRUST_NOTE}"
+        f"{RANK_NOTE} {TRUST_NOTE}"
     )
 
 
@@ -104,7 +108,8 @@ def _markdown_table(table: Table, notices: Sequence[Notice]) -> list[str]:
         label = _plain(line.label) + (f" {READS_MARK}" if line.reads else "") + (f" {FEW_MARK}" if line.few else "")
         label = f"*{label}*" if line.human else label
         label += f" ({line.seeds} seeds)" if line.seeds > 1 else ""
-        stub = [line.rank or BLANK, label] if table.ranked else [label]
+        rank = f"{line.rank} ({line.ranks})" if line.ranks else line.rank
+        stub = [rank or BLANK, label] if table.ranked else [label]
         counts = [str(line.people), str(line.clusters)]
         rows.append([*stub, *map(_markdown_cell, line.cells), *counts, *([line.tier] if trust else [])])
     if trust:
@@ -129,8 +134,8 @@ def _plain(text: str) -> str:
 
 
 CSV_COLUMNS = (
-    "table", "predictor", "rank", "suite", "by", "group", "metric", "value", "low", "high", "people", "clusters", "few",
-    "seeds", "seed_sd", "first_group", "p_holm", "reads", "tier", "note",
+    "table", "predictor", "rank", "rank_low", "rank_high", "suite", "by", "group", "metric", "value", "low", "high", "people",
+    "clusters", "few", "seeds", "seed_sd", "first_group", "p_holm", "reads", "tier", "note",
 )  # fmt: skip
 
 
@@ -153,6 +158,7 @@ def to_csv(board: BoardTables) -> str:
                 group = cell.group
                 row = {
                     "table": table.key, "predictor": inert(cell.predictor), "rank": board.ranks[cell.predictor],
+                    **dict(zip(("rank_low", "rank_high"), board.rank_intervals.get(cell.predictor, ("", "")), strict=True)),
                     "suite": group.suite, "by": group.by, "group": group.group, "metric": cell.metric,
                     "value": cell.value, "low": low, "high": high, "people": n[0], "clusters": n[1],
                     "few": "yes" if few(*n) else "", "seeds": cell.seeds, "seed_sd": cell.spread,
@@ -187,6 +193,7 @@ def to_json(board: BoardTables) -> str:
             {
                 "predictor": row.record.predictor.model_dump(mode="json"),
                 "rank": int(board.ranks[row.name]) if board.ranks[row.name] else None,
+                "rank_interval": board.rank_intervals.get(row.name),
                 "human": row.human,
                 "tier": row.record.tier,
                 "results": [

@@ -416,7 +416,7 @@ def test_first_groups_are_marked_and_small_groups_too(results: Path) -> None:
     assert first[3].cells[0].p is None
     assert not any(cell.first for line in first for cell in line.cells[1:])  # the primary metric alone is compared
     text = markdown(tables)
-    assert f"| 2 | twin | {first[1].cells[0].value}ᵃ [" in text
+    assert f"| 2 (1–2) | twin | {first[1].cells[0].value}ᵃ [" in text
     assert "| Overall | mixed ‡ | good | twin | 40 | 30 |" in text
     assert [(one.section, one.label) for one in tables.standings] == [
         ("Overall", "mixed"), ("latitude", "lat+0"), ("latitude", "lat+60"), ("mixed", "mixed"),

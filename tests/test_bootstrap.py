@@ -281,3 +281,43 @@ def test_bad_input_is_refused():
         bootstrap.cluster_bootstrap({"x": [1, 2]}, ["a", "b"], generator(), n_resamples=10)
     with pytest.raises(InputError, match="aligned sample by sample"):
         bootstrap.paired_difference([1, 2], [1], ["a", "b"], generator())
+
+
+# --- ranks ------------------------------------------------------------------------------------------------------------
+
+
+def slow_ranks(values, ids, replicates, rng):
+    """Ranks (replicates, k) by drawing clusters one by one."""
+    members = [np.flatnonzero(ids == one) for one in np.unique(ids)]
+    found = []
+    for _ in range(replicates):
+        rows = np.concatenate([members[place] for place in rng.integers(0, len(members), len(members))])
+        means = [float(column[rows].mean()) for column in values.values()]
+        found.append([1 + sum(other < mean for other in means) for mean in means])
+    return np.array(found)
+
+
+def test_rank_intervals_are_those_of_a_slow_bootstrap():
+    rng = generator(21)
+    common, ids = clustered(rng, 60)
+    values = {f"m{place}": common + 0.05 * place + 0.6 * rng.normal(size=ids.size) for place in range(5)}
+    found = bootstrap.rank_intervals(values, ids, generator(1), n_resamples=4000)
+    ranks = slow_ranks(values, ids, 4000, generator(2))
+    for place, name in enumerate(values):
+        expected = np.quantile(ranks[:, place], [0.025, 0.975], method="inverted_cdf")
+        assert np.abs(np.array(found[name]) - expected).max() <= 1
+        assert found[name][0] <= 1 + sum(v.mean() < values[name].mean() for v in values.values()) <= found[name][1]
+
+
+def test_ranks_of_what_is_far_apart_equal_or_unknown():
+    rng = generator(22)
+    x = rng.normal(size=90)
+    ids = np.repeat(np.arange(30), 3)
+    far = {"c": x + 20.0, "a": x, "b": x + 10.0}
+    assert bootstrap.rank_intervals(far, ids, generator(1), n_resamples=200) == {"c": (3, 3), "a": (1, 1), "b": (2, 2)}
+    same = bootstrap.rank_intervals({"a": x, "b": x.copy(), "c": x + 1.0}, ids, generator(1), n_resamples=200)
+    assert same == {"a": (1, 1), "b": (1, 1), "c": (3, 3)}
+    hole = x.copy()
+    hole[:3] = np.nan
+    assert bootstrap.rank_intervals({"a": hole, "b": x + 9.0}, ids, generator(1), n_resamples=200) == {"a": (1, 1), "b": (2, 2)}
+    assert bootstrap.rank_intervals(far, np.zeros(90), generator(1), n_resamples=200) == {}
