@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from leaderboard import rotations
 from srgaze360.errors import InputError, suggestion
 from srgaze360.protocols import gazefollow360, spherical
 from srgaze360.protocols.spherical import Metric
@@ -37,12 +38,13 @@ class People(NamedTuple):
 
 
 class MetricTable(NamedTuple):
-    """A table with a column per metric: key, title, caption and names of the metrics."""
+    """A table with a column per metric: key, title, caption and names of the metrics; the ranking suite's, or another's."""
 
     key: str
     title: str
     caption: str
     metrics: tuple[str, ...]
+    suite: str = ""
 
 
 class Protocol(NamedTuple):
@@ -89,6 +91,16 @@ SPHERICAL = Protocol(
     metrics={
         **spherical.METRICS,
         PRIMARY_RAD: Metric("rad", "lower", "mean over samples", "direction", "the primary metric in radians"),
+        rotations.SD: Metric(
+            "deg",
+            "lower",
+            "mean over samples",
+            "direction",
+            "standard deviation of a person's error over rotations of the sphere",
+        ),
+        rotations.RANGE: Metric(
+            "deg", "lower", "mean over samples", "direction", "range of a person's error over rotations of the sphere"
+        ),
     },
     labels={
         PRIMARY: "Angular distance",
@@ -102,6 +114,8 @@ SPHERICAL = Protocol(
         "cc": "CC",
         "sim": "SIM",
         "in_frame_ap": "In-frame AP",
+        rotations.SD: "Spread over rotations",
+        rotations.RANGE: "Range over rotations",
     },
     tables=(
         MetricTable(
@@ -116,6 +130,13 @@ SPHERICAL = Protocol(
             "Heatmaps and in-frame scores",
             "blank where a predictor gives no heatmaps or scores.",
             ("auc", "nss", "kld", "cc", "sim", "in_frame_ap"),
+        ),
+        MetricTable(
+            "rotations",
+            "Under rotation of the sphere",
+            "the same photos under sixteen rotations; an equivariant method has the same error under all.",
+            (PRIMARY, rotations.SD, rotations.RANGE),
+            rotations.SUITE,
         ),
     ),
     score=_spherical,

@@ -34,6 +34,7 @@ import pandas as pd
 
 from leaderboard.protocols import PRIMARY, PRIMARY_RAD, PROTOCOLS, People, Protocol, find_protocol
 from leaderboard.records import GROUP_PREFIX, Estimate, GroupScores, ScoreRecord, samples_digest, write_record
+from leaderboard.rotations import rotation_metrics
 from leaderboard.submissions import checked
 from srgaze360.bootstrap import Interval, cluster_bootstrap
 from srgaze360.console import Advance, silent
@@ -133,6 +134,8 @@ def score_file(
     else:
         scored = _score_predictions(rules, Path(file), data, split, suite, advance)
     rows = scored.rows
+    if rules.primary == PRIMARY:
+        scored.metrics.update(rotation_metrics(rows, scored.metrics[PRIMARY]))
     labels = breakdown_labels(rows)
     samples = rows.annotations[["sample_id", "cluster_id", "suite", "condition"]].assign(
         **{GROUP_PREFIX + by: names for by, names in labels.items()}, **scored.metrics

@@ -224,7 +224,8 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
     first = ordered[0].record
     firsts = _firsts(ordered)
     error, unit = protocol.error, protocol.unit
-    tables = [_predictor_table(table, ordered, ranks, intervals, firsts) for table in protocol.tables]
+    shown = [table for table in protocol.tables if not table.suite or any(g.group == table.suite for g in first.suites)]
+    tables = [_predictor_table(table, ordered, ranks, intervals, firsts) for table in shown]
     tables += [
         _group_table(
             "conditions",
@@ -344,12 +345,13 @@ def _predictor_table(
     firsts: Mapping[GroupKey, FirstGroup],
 ) -> Table:
     """A table with a line per predictor and a column per metric, over the ranking suite."""
+    own = {row.name: _group_of(row, table.suite) for row in rows}
     places = {
-        metric: _best([Cell(row.name, metric, row.record.overall) for row in rows if not row.human]) for metric in table.metrics
+        metric: _best([Cell(row.name, metric, own[row.name]) for row in rows if not row.human]) for metric in table.metrics
     }
     lines = []
     for row in rows:
-        overall = row.record.overall
+        overall = own[row.name]
         counted = overall.metrics[row.protocol.primary]
         lines.append(
             Line(
@@ -369,8 +371,13 @@ def _predictor_table(
         Heading(LABELS[m], UNIT_SIGNS.get(ALL_METRICS[m].unit, ""), ARROWS[ALL_METRICS[m].better], ALL_METRICS[m].description)
         for m in table.metrics
     ]
-    caption = f"Suite {rows[0].record.ranking_suite}; {table.caption}"
+    caption = f"Suite {table.suite or rows[0].record.ranking_suite}; {table.caption}"
     return Table(table.key, table.title, caption, "Predictor", headings, lines, ranked=True)
+
+
+def _group_of(row: Row, suite: str) -> GroupScores:
+    """The scores of a row that a table shows: those of a suite, or overall."""
+    return next((group for group in row.record.suites if suite and group.group == suite), row.record.overall)
 
 
 def _group_table(
