@@ -2,7 +2,7 @@ r"""The board as LaTeX, to be ``\input`` in a paper: booktabs tables, one float 
 
 Conventions
 -----------
-Needs ``booktabs``, and ``graphicx`` for tables that are wider than the text. Best bold, second underlined,
+Needs ``booktabs``, and ``graphicx`` to shrink tables that are wider than the text. Best bold, second underlined,
 ``\textsuperscript{a}`` for what is not significantly worse than the best, ``\textsuperscript{c}`` for groups too small to lean
 on. Intervals stand below their number in small type. What a submitter says of itself is escaped, so that it is text whatever it
 holds; letters beyond Latin need a font that has them.
@@ -24,7 +24,6 @@ _ESCAPES = {
     "‡": r"\textdaggerdbl{}", "±": r"$\pm$", "×": r"$\times$", "\N{RIGHT SINGLE QUOTATION MARK}": "'",
 }  # fmt: skip
 _ARROWS = dict(zip(ARROWS.values(), (r"$\downarrow$", r"$\uparrow$"), strict=True))
-MOST_COLUMNS = 5  # of numbers, beyond which a table is shrunk to the width of the text
 
 
 def latex(board: BoardTables) -> str:
@@ -64,8 +63,7 @@ def _table(table: Table, notices: Sequence[Notice]) -> str:
         " & ".join([*heads, *(["Trust"] if ranking else [])]) + r" \\",
     ]
     inner += [r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
-    if len(table.headings) > MOST_COLUMNS:
-        inner = [r"\resizebox{\textwidth}{!}{%", *inner, "}"]
+    inner = [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%", *inner, "}"]  # smaller where it is too wide
     caption = f"{escaped(table.title)}: {escaped(table.caption)} Best bold, second underlined; \\textsuperscript{{a}} not "
     caption += (
         "significantly worse than the best; \\textsuperscript{c} too few people or clusters to lean on; below each number "
@@ -76,6 +74,7 @@ def _table(table: Table, notices: Sequence[Notice]) -> str:
         r"\centering",
         rf"\caption{{{caption}}}",
         rf"\label{{tab:srgaze360-{table.key}}}",
+        r"\vspace{4pt}",
         r"\small",
         *inner,
     ]
@@ -83,8 +82,9 @@ def _table(table: Table, notices: Sequence[Notice]) -> str:
 
 
 def _heading(heading: Heading) -> str:
-    unit = f" [{escaped(heading.unit)}]" if heading.unit else ""
-    return escaped(heading.title) + unit + (f" {_ARROWS[heading.arrow]}" if heading.arrow else "")
+    arrow = f" {_ARROWS[heading.arrow]}" if heading.arrow else ""
+    title = escaped(heading.title)
+    return rf"\shortstack[r]{{{title}\\{{}}[{escaped(heading.unit)}]{arrow}}}" if heading.unit else title + arrow
 
 
 def _rows(line: Line, ranked: bool, ranking: bool) -> list[str]:
