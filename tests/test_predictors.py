@@ -63,17 +63,20 @@ class TestContract:
         """To the last bit, but for networks: a larger batch sums in another order, and maps are flat after one step."""
         data = fake_dataset(tmp_path / "data", people=20, images=True)
         predictor = ready(name, data, tmp_path)
-        alike = partial(np.testing.assert_allclose, atol=0.02 if hasattr(predictor, "model") else 0.0, rtol=0.0)
+        network = hasattr(predictor, "model")
+        alike = partial(np.testing.assert_allclose, atol=0.02 if network else 0.0, rtol=0.0)
+        # where a map is nearly flat, the point of smallest expected distance moves by more than the map does
+        near = partial(np.testing.assert_allclose, atol=0.1 if network else 0.0, rtol=0.0)
         asked = queries_of(data.select(split="test"), predictor.reads)
         together = predictor.predict(asked)
         assert together.heatmaps is not None
         order = np.random.default_rng(0).permutation(len(asked))
         shuffled = predictor.predict([asked[i] for i in order])
-        alike(shuffled.directions, together.directions[order])
+        near(shuffled.directions, together.directions[order])
         alike(shuffled.heatmaps, together.heatmaps[order])
         for index in (0, 7, len(asked) - 1):
             alone = predictor.predict([asked[index]])
-            alike(alone.directions[0], together.directions[index])
+            near(alone.directions[0], together.directions[index])
             alike(alone.heatmaps[0], together.heatmaps[index])
 
     def test_only_declared_columns_are_read(self, name: str, tmp_path: Path) -> None:
