@@ -260,3 +260,21 @@ def test_scale_does_not_matter_and_ranges_hold(scale, seed):
     assert np.all((scores["sim"] >= 0.0) & (scores["sim"] <= 1.0 + 1e-12))
     assert np.all(np.abs(scores["cc"]) <= 1.0 + 1e-12)
     assert np.all(scores["kld"] >= -1e-12)
+
+
+def test_counting_float16_is_sorting_it():
+    """Files hold float16, whose few values are counted; wider values are sorted: the same number from the same values."""
+    rng = np.random.default_rng(11)
+    maps = np.round(rng.random((70, 16, 32)) ** 3, 2).astype(np.float16)  # many ties, more than one piece
+    maps[0] = 0.0
+    maps[1, :8] = -0.0
+    maps[1, 8:] = 0.0
+    maps[2, 3, 4] = 65504.0
+    maps[3] *= np.float16(6e-8) / maps[3].max()  # subnormal
+    points = sphere.normalise(rng.normal(size=(70, 3, 3)))
+    counted, sorted_ = saliency.auc(maps, points), saliency.auc(maps.astype(np.float64), points)
+    np.testing.assert_allclose(counted, sorted_, atol=1e-12)
+    assert counted[:2] == pytest.approx(0.5)
+    signed = maps.astype(np.float16) - np.float16(0.5)  # nobody hands these in; they are sorted
+    np.testing.assert_allclose(saliency.auc(signed, points), saliency.auc(signed.astype(np.float64), points), atol=1e-12)
+    assert saliency.auc(np.empty((0, 16, 32), np.float16), np.empty((0, 3, 3))).shape == (0,)
