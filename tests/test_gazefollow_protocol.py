@@ -222,7 +222,7 @@ def test_human_leaves_itself_out():
         ({"compat": "chong", "heatmaps": None}, "compat=chong decodes heatmaps, and there are none"),
         ({"prediction": None}, "there are no predicted points"),
         ({"image_sizes": None}, "the AUC is taken at the photos' sizes, and image_sizes is missing"),
-        ({"annotations": np.full((5, 6, 2), 1.2)}, r"5 of 5 people have annotations outside \[0, 1\]"),
+        ({"annotations": np.full((5, 6, 2), 1.2)}, r"5 of 5 samples have annotations outside \[0, 1\]"),
         ({"annotations": np.zeros((5, 2))}, r"annotations must be points \(n, m, 2\)"),
         ({"weights": np.ones((5, 5))}, "weights must have the shape"),
         ({"weights": np.full((5, 6), -1.0)}, "weights that are negative or not finite"),

@@ -86,7 +86,7 @@ def test_all_out_of_frame_is_no_number():
     ("change", "match"),
     [
         ({"in_frame": np.ones(2)}, r"in_frame must be boolean, \(2,\), found float64"),
-        ({"target": np.array([[0.5, 0.5], [3.0, 0.5]])}, r"1 of 2 people have annotations outside \[0, 1\]"),
+        ({"target": np.array([[0.5, 0.5], [3.0, 0.5]])}, r"1 of 2 samples have annotations outside \[0, 1\]"),
         ({"compat": "lian"}, "Unknown compat 'lian' of the videoattentiontarget protocol"),
         ({"compat": "chong"}, "compat=chong decodes heatmaps, and there are none"),
         ({"prediction": None}, "there are no predicted points"),

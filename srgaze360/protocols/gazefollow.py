@@ -53,10 +53,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srgaze360.errors import InputError, suggestion
+from srgaze360.errors import InputError
 from srgaze360.protocols import planar
-from srgaze360.protocols.checks import counted, heatmap_faults
-from srgaze360.protocols.ragged import weighted_mean
+from srgaze360.protocols.checks import check_compat, point_faults, size_faults
+from srgaze360.protocols.ragged import smallest, weighted_mean, weights_of
 from srgaze360.protocols.spherical import Evaluation, Metric
 from srgaze360.sphere import FloatArray
 
@@ -107,55 +107,14 @@ def validate(
         Shapes that do not fit; points that are not finite; annotations outside [0, 1]; heatmaps with negative, NaN or infinite
         values; an unknown ``compat``, or one without the heatmaps it decodes; with counts and the first indices.
     """
-    if compat is not None and compat not in get_args(Compat):
-        raise InputError(f"Unknown compat {compat!r} of the gazefollow protocol. {suggestion(compat, get_args(Compat))}")
-    faults = point_faults(prediction, annotations, weights, eyes, heatmaps, image_sizes)
-    if compat is not None and heatmaps is None:
-        faults.append(f"compat={compat} decodes heatmaps, and there are none")
-    if compat is None and prediction is None:
-        faults.append("there are no predicted points; only compat decodes them from heatmaps")
+    check_compat("gazefollow", compat, get_args(Compat))
+    faults = point_faults(prediction, annotations, weights, eyes, heatmaps, compat)
+    if image_sizes is not None:
+        faults += size_faults(image_sizes, len(np.asarray(annotations)))
     if heatmaps is not None and image_sizes is None and compat not in ("lian", "sharingan"):
         faults.append("the AUC is taken at the photos' sizes, and image_sizes is missing")
     if faults:
         raise InputError(f"The gazefollow protocol cannot score this: {'; '.join(faults)}. Correct the arrays and score again.")
-
-
-def point_faults(
-    prediction: ArrayLike | None,
-    annotations: ArrayLike,
-    weights: ArrayLike | None,
-    eyes: ArrayLike | None,
-    heatmaps: ArrayLike | None,
-    image_sizes: ArrayLike | None,
-) -> list[str]:
-    """Faults of points (n, 2), annotations (n, m, 2), weights (n, m), eyes (n, 2), heatmaps (n, H, W) and sizes (n, 2)."""
-    truth = np.asarray(annotations, dtype=np.float64)
-    if truth.ndim != 3 or truth.shape[-1] != 2 or not len(truth):
-        return [f"annotations must be points (n, m, 2) with n >= 1, found the shape {truth.shape}"]
-    n, faults = len(truth), []
-    if weights is not None and np.shape(weights) != truth.shape[:2]:
-        faults.append(f"weights must have the shape {truth.shape[:2]} of the annotations, found {np.shape(weights)}")
-    else:
-        w = planar.weights_of(truth, weights)
-        faults += counted("people have weights that are negative or not finite", ~np.all((w >= 0.0) & np.isfinite(w), axis=1))
-        inside = np.all((truth >= 0.0) & (truth <= 1.0), axis=-1)
-        off = ((w > 0.0) & ~inside).any(axis=1)
-        faults += counted("people have annotations outside [0, 1] (those left out need weight 0)", off)
-    for name, given in (("predictions", prediction), ("eyes", eyes)):
-        if given is None:
-            continue
-        points = np.asarray(given, dtype=np.float64)
-        if points.shape != (n, 2):
-            faults.append(f"{name} must be points ({n}, 2), found the shape {points.shape}")
-        else:
-            faults += counted(f"{name} are not finite", np.asarray(~np.isfinite(points).all(axis=1)))
-    if heatmaps is not None:
-        faults += heatmap_faults(np.asarray(heatmaps), n)
-    if image_sizes is not None:
-        sizes = np.asarray(image_sizes)
-        if sizes.shape != (n, 2) or sizes.dtype.kind not in "iu" or np.any(sizes < 1):
-            faults.append(f"image sizes must be whole numbers (height, width), ({n}, 2), found {sizes.dtype} {sizes.shape}")
-    return faults
 
 
 # --- metrics of points ------------------------------------------------------------------------------------------------
@@ -169,13 +128,13 @@ def distance_to_mean(prediction: ArrayLike, annotations: ArrayLike, weights: Arr
 def distance_mean(prediction: ArrayLike, annotations: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
     """Mean (n,), fractions, of the distances of points (n, 2) to annotations (n, m, 2)."""
     truth = np.asarray(annotations, dtype=np.float64)
-    return weighted_mean(planar.distances(prediction, truth), planar.weights_of(truth, weights))
+    return weighted_mean(planar.distances(prediction, truth), weights_of(truth, weights))
 
 
 def distance_min(prediction: ArrayLike, annotations: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
     """Smallest (n,), fractions, of the distances of points (n, 2) to annotations (n, m, 2)."""
     truth = np.asarray(annotations, dtype=np.float64)
-    return planar.minimum(planar.distances(prediction, truth), planar.weights_of(truth, weights))
+    return smallest(planar.distances(prediction, truth), weights_of(truth, weights))
 
 
 def angle_to_mean(
@@ -190,7 +149,7 @@ def angle_mean(
 ) -> FloatArray:
     """Mean (n,), radians, of the angles at the eyes (n, 2) between points (n, 2) and annotations (n, m, 2)."""
     truth = np.asarray(annotations, dtype=np.float64)
-    return weighted_mean(planar.angles(prediction, truth, eyes), planar.weights_of(truth, weights))
+    return weighted_mean(planar.angles(prediction, truth, eyes), weights_of(truth, weights))
 
 
 def _angle_of_lian(
@@ -225,7 +184,7 @@ def auc_on_grid(
 def _auc_of_cells(
     maps: NDArray[np.generic], cells: NDArray[np.intp], annotations: ArrayLike, weights: ArrayLike | None
 ) -> FloatArray:
-    w = planar.weights_of(np.asarray(annotations, dtype=np.float64), weights)
+    w = weights_of(np.asarray(annotations, dtype=np.float64), weights)
     parts = [slice(start, start + _CHUNK) for start in range(0, len(maps), _CHUNK)]
     return np.concatenate(
         [planar.auc_of_regions(maps[part], planar.multi_hot(cells[part], w[part], *maps.shape[1:])) for part in parts]
@@ -240,7 +199,7 @@ def _at_photo_size(
     image_sizes: ArrayLike,
 ) -> FloatArray:
     maps, truth, sizes = np.asarray(heatmaps), np.asarray(annotations, dtype=np.float64), np.asarray(image_sizes)
-    w = planar.weights_of(truth, weights)
+    w = weights_of(truth, weights)
     scores = np.full(len(maps), np.nan)
     for index in np.flatnonzero(np.any(w > 0.0, axis=1)):  # each is an image of hundreds of thousands of pixels
         height, width = (int(size) for size in sizes[index])
@@ -392,7 +351,7 @@ def human(
         Arrays (n,) under the names of :data:`METRICS`; NaN for people who have nobody to compare with.
     """
     truth = np.asarray(annotations, dtype=np.float64)
-    w = planar.weights_of(truth, weights)
+    w = weights_of(truth, weights)
     n, m = w.shape
     names = [name for name in METRICS if eyes is not None or not name.startswith("angle")]
     scores = {name: np.full((n, m), np.nan) for name in names}

@@ -38,7 +38,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from srgaze360 import sphere
 from srgaze360.errors import InputError
-from srgaze360.protocols.checks import direction_faults, heatmap_faults
+from srgaze360.protocols.checks import direction_faults, heatmap_faults, size_faults
 from srgaze360.protocols.planar import auc_of_regions, between, resized
 from srgaze360.protocols.ragged import consensus
 from srgaze360.protocols.spherical import Evaluation, Metric
@@ -106,9 +106,7 @@ def validate(
         faults = heatmap_faults(np.asarray(heatmaps), n)
     faults += direction_faults(prediction, annotations, weights)
     if image_sizes is not None:
-        sizes = np.asarray(image_sizes)
-        if sizes.shape != (n, 2) or sizes.dtype.kind not in "iu" or np.any(sizes < 1):
-            faults.append(f"image sizes must be whole numbers (height, width), ({n}, 2), found {sizes.dtype} {sizes.shape}")
+        faults += size_faults(image_sizes, n)
     if faults:
         raise InputError(
             f"The gazefollow360 protocol cannot score this: {'; '.join(faults)}. Correct the arrays and score again."

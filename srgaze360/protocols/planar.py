@@ -31,7 +31,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srgaze360.protocols.ragged import weighted_mean
+from srgaze360.protocols.ragged import weighted_mean, weights_of
 from srgaze360.sphere import FloatArray
 
 DARK_KERNEL = 39
@@ -78,12 +78,6 @@ def mean_annotation(annotations: ArrayLike, weights: ArrayLike | None = None) ->
     return np.stack([weighted_mean(points[..., axis], weights_of(points, weights)) for axis in (0, 1)], axis=-1)
 
 
-def weights_of(annotations: FloatArray, weights: ArrayLike | None) -> FloatArray:
-    """Weights (n, m) of annotations (n, m, 2); 1 throughout for None."""
-    shape = annotations.shape[:-1]
-    return np.ones(shape) if weights is None else np.asarray(weights, dtype=np.float64)
-
-
 def distances(prediction: ArrayLike, annotations: ArrayLike) -> FloatArray:
     """Euclidean distances (n, m) of points (n, 2) to annotations (n, m, 2), in fractions of the photo's sides."""
     difference = np.asarray(prediction, dtype=np.float64)[..., None, :] - np.asarray(annotations, dtype=np.float64)
@@ -103,12 +97,6 @@ def angles(prediction: ArrayLike, annotations: ArrayLike, eyes: ArrayLike) -> Fl
     dot = np.sum(ours * theirs, axis=-1)
     nowhere = np.all(ours == 0.0, axis=-1) | np.all(theirs == 0.0, axis=-1)
     return np.asarray(np.where(nowhere & ~np.isnan(dot), np.pi / 2.0, np.arctan2(np.abs(cross), dot)))
-
-
-def minimum(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Smallest (n,) of the values (n, m) of positive weight; NaN where there is none."""
-    least = np.min(np.where(weights > 0.0, values, np.inf), axis=-1, initial=np.inf)
-    return np.where(np.isinf(least), np.nan, least)
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------

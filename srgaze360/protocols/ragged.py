@@ -16,7 +16,7 @@ from srgaze360.sphere import FloatArray
 
 
 def weights_of(annotations: FloatArray, weights: ArrayLike | None) -> FloatArray:
-    """Weights (n, m) of annotations (n, m, 3)."""
+    """Weights (n, m) of annotations (n, m, 3), or of points (n, m, 2)."""
     shape = annotations.shape[:-1]
     return np.ones(shape) if weights is None else np.broadcast_to(np.asarray(weights, dtype=np.float64), shape)
 
@@ -26,6 +26,12 @@ def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
     total = np.sum(weights, axis=-1)
     summed = np.sum(np.where(weights > 0.0, values, 0.0) * weights, axis=-1)
     return np.where(total > 0.0, summed / np.where(total > 0.0, total, 1.0), np.nan)
+
+
+def smallest(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Smallest over the last axis of the values of positive weight; NaN where there is none."""
+    least = np.min(np.where(weights > 0.0, values, np.inf), axis=-1, initial=np.inf)
+    return np.where(np.isinf(least), np.nan, least)
 
 
 def consensus(annotations: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:

@@ -47,8 +47,8 @@ from numpy.typing import ArrayLike, NDArray
 from srgaze360 import sphere
 from srgaze360.errors import InputError
 from srgaze360.heatmaps import HEIGHT, WIDTH, cell_cosines
-from srgaze360.protocols.checks import counted, direction_faults, heatmap_faults
-from srgaze360.protocols.ragged import consensus, weighted_mean, weights_of
+from srgaze360.protocols.checks import direction_faults, heatmap_faults, score_faults
+from srgaze360.protocols.ragged import consensus, smallest, weighted_mean, weights_of
 from srgaze360.protocols.saliency import auc, cc, kld, nss, sim, truth_density
 from srgaze360.sphere import FloatArray
 
@@ -136,16 +136,14 @@ def validate(
     faults = direction_faults(prediction, annotations, weights)
     if heatmaps is not None:
         faults += heatmap_faults(np.asarray(heatmaps), n)
-    for name, column in (("in_frame", in_frame), ("in_frame_score", in_frame_score)):
-        if column is not None and np.shape(column) != (n,):
-            faults.append(f"{name} must have the shape ({n},), found {np.shape(column)}")
+    if in_frame is not None and np.shape(in_frame) != (n,):
+        faults.append(f"in_frame must have the shape ({n},), found {np.shape(in_frame)}")
     if in_frame is not None and np.asarray(in_frame).dtype != np.bool_:
         faults.append(f"in_frame must be boolean, found {np.asarray(in_frame).dtype}")
-    if in_frame_score is not None and in_frame is None:
-        faults.append("in_frame_score was given without the truth in_frame")
     if in_frame_score is not None:
-        score = np.asarray(in_frame_score, dtype=np.float64)
-        faults += counted("in_frame_score values are outside [0, 1] or NaN", ~((score >= 0.0) & (score <= 1.0)))
+        faults += score_faults(in_frame_score, n)
+        if in_frame is None:
+            faults.append("in_frame_score was given without the truth in_frame")
     if faults:
         raise InputError(f"The spherical protocol cannot score this: {'; '.join(faults)}. Correct the arrays and score again.")
 
@@ -169,8 +167,7 @@ def angular_distance_min(prediction: ArrayLike, annotations: ArrayLike, weights:
     """Smallest (n,), radians, of the geodesic distances of predictions (n, 3) to annotations (n, m, 3)."""
     annotations = np.asarray(annotations, dtype=np.float64)
     distances = sphere.angle_between(np.asarray(prediction, dtype=np.float64)[..., None, :], annotations)
-    nearest = np.min(np.where(weights_of(annotations, weights) > 0.0, distances, np.inf), axis=-1, initial=np.inf)
-    return np.where(np.isinf(nearest), np.nan, nearest)
+    return smallest(distances, weights_of(annotations, weights))
 
 
 def hit(distance: ArrayLike, limit: float) -> FloatArray:

@@ -45,10 +45,9 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from srgaze360.errors import InputError, suggestion
+from srgaze360.errors import InputError
 from srgaze360.protocols import planar
-from srgaze360.protocols.checks import counted
-from srgaze360.protocols.gazefollow import point_faults
+from srgaze360.protocols.checks import check_compat, point_faults, score_faults
 from srgaze360.protocols.spherical import Evaluation, Metric, in_frame_ap
 from srgaze360.sphere import BoolArray, FloatArray
 
@@ -91,26 +90,15 @@ def validate(
         Shapes that do not fit; points that are not finite; targets in frame outside [0, 1]; heatmaps with negative, NaN or
         infinite values; scores outside [0, 1]; an unknown ``compat``, or one without the heatmaps it decodes.
     """
-    if compat is not None and compat not in get_args(Compat):
-        raise InputError(
-            f"Unknown compat {compat!r} of the videoattentiontarget protocol. {suggestion(compat, get_args(Compat))}"
-        )
+    check_compat("videoattentiontarget", compat, get_args(Compat))
     points, inside = np.asarray(target, dtype=np.float64), np.asarray(in_frame)
     n = len(points) if points.ndim else 0
     if inside.shape != (n,) or inside.dtype != np.bool_:
         faults = [f"in_frame must be boolean, ({n},), found {inside.dtype} {inside.shape}"]
     else:
-        faults = point_faults(prediction, points[:, None], inside[:, None].astype(float), None, heatmaps, None)
-    if compat is not None and heatmaps is None:
-        faults.append(f"compat={compat} decodes heatmaps, and there are none")
-    if compat is None and prediction is None:
-        faults.append("there are no predicted points; only compat decodes them from heatmaps")
+        faults = point_faults(prediction, points[:, None], inside[:, None].astype(float), None, heatmaps, compat)
     if in_frame_score is not None:
-        score = np.asarray(in_frame_score, dtype=np.float64)
-        if score.shape != (n,):
-            faults.append(f"in_frame_score must have the shape ({n},), found {score.shape}")
-        else:
-            faults += counted("in_frame_score values are outside [0, 1] or NaN", ~((score >= 0.0) & (score <= 1.0)))
+        faults += score_faults(in_frame_score, n)
     if faults:
         raise InputError(
             f"The videoattentiontarget protocol cannot score this: {'; '.join(faults)}. Correct the arrays and score again."
