@@ -139,8 +139,9 @@ def _score_sealed(file: str, sealed: Path, out: Path, protocol: str, resamples: 
     from leaderboard.sealing import open_sealed, score_sealed
     from srgaze360.console import OUT, print_json, progress, say
 
-    with progress("Scoring sealed labels", len(open_sealed(sealed).data)) as advance:
-        found = score_sealed(file, sealed, out, protocol=protocol, resamples=resamples, seed=seed, advance=advance)
+    opened = open_sealed(sealed)
+    with progress("Scoring sealed labels", len(opened.data)) as advance:
+        found = score_sealed(file, opened, out, protocol=protocol, resamples=resamples, seed=seed, advance=advance)
     if json:
         print_json(found)
     else:

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from srgaze360.bootstrap import PairedDifference, paired_difference, paired_differences
 from srgaze360.errors import InputError, first_ids
-from srgaze360.sphere import FloatArray
+from srgaze360.sphere import BoolArray, FloatArray
 
 ALPHA = 0.05
 RESAMPLES = 2000
+REPLICATES_PER_QUESTION = 100
 FEW_PEOPLE = 150
 FEW_CLUSTERS = 50
 
@@ -71,12 +72,25 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: found.get(name, float("nan")) for name in p_values}
 
 
+def enough(n_resamples: int, questions: int) -> int:
+    """Bootstrap replicates for so many questions: the smallest p value, 2 / (B + 1), must be small after a correction, too."""
+    return max(n_resamples, REPLICATES_PER_QUESTION * questions)
+
+
 class Aligned(NamedTuple):
-    """Errors (people, methods) of methods on the same people, and the cluster (people,) of each person."""
+    """Errors (people, methods) of methods on the same people, the cluster (people,) of each person, and what is known of them.
+
+    ``people`` has a row per person, with the columns of the first method's table.
+    """
 
     methods: tuple[str, ...]
     errors: FloatArray
     clusters: NDArray[np.str_]
+    people: pd.DataFrame
+
+    def of(self, chosen: BoolArray) -> Aligned:
+        """The chosen people (people,) alone."""
+        return Aligned(self.methods, self.errors[chosen], self.clusters[chosen], self.people[chosen])
 
 
 def lined_up(samples: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame]:
@@ -120,7 +134,7 @@ def aligned(samples: Mapping[str, pd.DataFrame], metric: str) -> Aligned:
         raise InputError(f"Expected the metric {metric!r} of every method, but {first_ids(lacking)} lack it. Score them again.")
     tables = lined_up(samples)
     errors = np.column_stack([table[metric].to_numpy(dtype=np.float64) for table in tables])
-    return Aligned(tuple(samples), errors, tables[0]["cluster_id"].to_numpy(dtype=str))
+    return Aligned(tuple(samples), errors, tables[0]["cluster_id"].to_numpy(dtype=str), tables[0])
 
 
 def paired(
@@ -160,7 +174,7 @@ def first_group(
     better
         Whether small or large values are good.
     n_resamples
-        Bootstrap replicates, at least 100.
+        Bootstrap replicates, at least 100; more where there are many methods (:func:`enough`).
 
     Returns
     -------
@@ -191,6 +205,7 @@ def first_of(
     order = np.argsort(means, kind="stable")
     best = order[0]
     differences = {data.methods[place]: errors[:, place] - errors[:, best] for place in order[1:]}
+    n_resamples = enough(n_resamples, len(differences))
     found = paired_differences(differences, clusters, rng, confidence=1.0 - ALPHA, n_resamples=n_resamples)
     corrected = holm({name: one.p_value for name, one in found.items()})
     # a comparison without a p value (one cluster) cannot show that a method is worse

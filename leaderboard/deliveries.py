@@ -10,7 +10,6 @@ digest is that of the file inside, zipped or not.
 
 from __future__ import annotations
 
-import shutil
 import stat
 import tempfile
 import zipfile
@@ -19,15 +18,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from srgaze360.errors import InputError, first_ids
+from srgaze360.errors import EnvironmentProblem, InputError, first_ids
 from srgaze360.files import path_inside
 from srgaze360.predictions import MAX_BYTES, MAX_HEADER_BYTES, SUFFIXES
 
 MAX_ENTRIES = 1000
 _BLOCK = 1 << 20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a file whole before anything can be counted
-# what zipfile and the decompressors it calls raise on damaged, encrypted or unknown content
-_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, OSError, zlib.error)
+# What zipfile raises on damaged content: OSError where an offset leads out of the file, NotImplementedError of later versions,
+# UnicodeDecodeError of names; and inflate's own error.
+_BROKEN = (zipfile.BadZipFile, OSError, NotImplementedError, UnicodeDecodeError, EOFError, zlib.error)
 
 
 @contextmanager
@@ -37,8 +37,10 @@ def delivered(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        There is nothing at ``path``; a folder or zip holds none or several predictions files, a link, a name that leaves it, or
+        A folder or zip holds none or several predictions files, a link, a name that leaves it, or
         too much; a zip is damaged or encrypted.
+    EnvironmentProblem
+        There is no room to unpack a zip.
     """
     if path.is_dir():
         yield path / _chosen(_listed(path), path)
@@ -88,8 +90,6 @@ def _unpacked(path: Path, place: Path) -> Path:
             for name, most in sizes.items():
                 if name in entries:
                     _extract(archive, entries[name], place / PurePosixPath(name).name, most, path)
-    except InputError:
-        raise
     except _BROKEN as error:
         raise InputError(f"Expected a zip at {path}, but it cannot be unpacked: {error}. Zip the predictions again.") from None
     return place / PurePosixPath(chosen).name
@@ -122,14 +122,20 @@ def _entries(archive: zipfile.ZipFile, path: Path) -> Mapping[str, zipfile.ZipIn
 
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, most: int, path: Path) -> None:
     """Unpack a file, counting what comes out: what the zip declares about itself may be wrong."""
-    room = min(most, shutil.disk_usage(target.parent).free)
     written = 0
     with archive.open(info) as packed, target.open("wb") as unpacked:
         while block := packed.read(_BLOCK):
             written += len(block)
-            if written > room:
+            if written > most:
                 raise InputError(
-                    f"Expected at most {room} bytes in {info.filename!r} of {path}, found more when unpacking it. Store "
+                    f"Expected at most {most} bytes in {info.filename!r} of {path}, found more when unpacking it. Store "
                     "heatmaps as float16."
                 )
-            unpacked.write(block)
+            try:
+                unpacked.write(block)
+                unpacked.flush()
+            except OSError as error:  # of the disk, and not of the zip
+                raise EnvironmentProblem(
+                    f"Expected to unpack {info.filename!r} of {path} to {target.parent}, but the system refused after "
+                    f"{written} bytes: {error.strerror or error}. Make room there, or unpack it yourself and hand in the file."
+                ) from None

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.predicting import storable
 from leaderboard.submissions import CheckReport, check_file
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
@@ -84,11 +85,5 @@ def _load(path: Path, rows: int) -> NDArray[np.floating]:
 
 
 def _scaled(maps: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Heatmaps divided by their maximum; what has none (NaN, all zero, negative) stays for the check to find."""
-    found = np.empty(maps.shape, dtype=np.float16)
-    for start in range(0, len(maps), _CHUNK):
-        part = np.asarray(maps[start : start + _CHUNK], dtype=np.float64)
-        most = part.max(axis=(1, 2), keepdims=True)
-        with np.errstate(over="ignore", invalid="ignore"):
-            found[start : start + _CHUNK] = part / np.where(most > 0.0, most, 1.0)
-    return found
+    """Heatmaps as they are stored, converted piece by piece: the array may be larger than memory in float64."""
+    return np.concatenate([storable(maps[start : start + _CHUNK]) for start in range(0, len(maps), _CHUNK)])

@@ -19,17 +19,15 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.board import differences_of
-from leaderboard.comparison import ALPHA, Aligned, few, holm, lined_up
+from leaderboard.comparison import ALPHA, Aligned, aligned, enough, few, holm
 from leaderboard.protocols import find_protocol
 from leaderboard.records import ScoreRecord, read_record, read_samples, samples_path
 from leaderboard.seeds import GroupKey, Row, members, rows_of
 from srgaze360.bootstrap import paired_differences
 from srgaze360.errors import CheckFailed, InputError, first_ids, suggestion
 from srgaze360.files import generator
-from srgaze360.sphere import BoolArray
 
 KINDS = ("overall", "condition", "breakdown")
-REPLICATES_PER_QUESTION = 100
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
@@ -146,43 +144,32 @@ def _differences(
     first: Row, others: Sequence[Row], metric: str, *, breakdowns: bool, resamples: int, seed: int
 ) -> list[Difference]:
     record = first.record
-    methods = (first.name, *(row.name for row in others))
-    tables = lined_up({row.name: row.samples for row in (first, *others)})
-    errors = np.column_stack([table[metric].to_numpy(dtype=np.float64) for table in tables])
-    data = Aligned(methods, errors, tables[0]["cluster_id"].to_numpy(dtype=str))
+    data = aligned({row.name: row.samples for row in (first, *others)}, metric)
     lower = find_protocol(record.protocol).metrics[metric].better == "lower"
     groups = [("overall", record.overall.key), *(("condition", group.key) for group in record.conditions)]
     groups += [("breakdown", group.key) for group in record.breakdowns] if breakdowns else []
     kinds = [kind for kind, _ in groups]
-    # the smallest p value of B replicates is 2 / (B + 1): after a correction for so many questions it must still be below 5 %
-    family = max(kinds.count(kind) for kind in KINDS) * len(others)
-    resamples = max(resamples, REPLICATES_PER_QUESTION * family)
+    resamples = enough(resamples, max(kinds.count(kind) for kind in KINDS) * len(others))
     found = [
         one
         for kind, key in groups
-        for one in _of_group(data, members(tables[0], key, record.ranking_suite), kind, key, metric, record, resamples, seed)
+        for one in _of_group(
+            data.of(members(data.people, key, record.ranking_suite)), kind, key, metric, record, resamples, seed
+        )
     ]
-    adjusted: dict[int, float] = {}
+    adjusted: dict[str, float] = {}
     for kind in KINDS:
-        places = {place: one for place, one in enumerate(found) if one.kind == kind and one.p is not None}
-        corrected = holm({str(place): one.p or 0.0 for place, one in places.items()})
+        p_values = {str(place): one.p for place, one in enumerate(found) if one.kind == kind and one.p is not None}
         # overall is one question per method, not a family of them
-        adjusted |= {place: (one.p or 0.0) if kind == "overall" else corrected[str(place)] for place, one in places.items()}
-    done = [_judged(one, adjusted.get(place), lower) for place, one in enumerate(found)]
-    return sorted(done, key=lambda one: methods.index(one.method))
+        adjusted |= p_values if kind == "overall" else holm(p_values)
+    done = [_judged(one, adjusted.get(str(place)), lower) for place, one in enumerate(found)]
+    return sorted(done, key=lambda one: data.methods.index(one.method))
 
 
 def _of_group(
-    data: Aligned,
-    chosen: BoolArray,
-    kind: str,
-    key: GroupKey,
-    metric: str,
-    record: ScoreRecord,
-    resamples: int,
-    seed: int,
+    data: Aligned, kind: str, key: GroupKey, metric: str, record: ScoreRecord, resamples: int, seed: int
 ) -> list[Difference]:
-    errors, clusters = data.errors[chosen], data.clusters[chosen]
+    errors, clusters = data.errors, data.clusters
     reference = errors[:, 0]
     columns = {name: errors[:, place] - reference for place, name in enumerate(data.methods) if place}
     # the same stream for every group: equal people are resampled alike

@@ -193,9 +193,11 @@ def _array(values: Any, shape: tuple[int, ...], name: str, what: str) -> NDArray
 
 
 def storable(heatmaps: NDArray[Any]) -> NDArray[np.float16]:
-    """Heatmaps (n, H, W), 0 or more and not all 0, each scaled to maximum 1, as float16."""
+    """Heatmaps (n, H, W) scaled to maximum 1, as float16; one that has no maximum above 0 is left as it is."""
     heatmaps = np.asarray(heatmaps, dtype=np.float64)
-    return np.asarray(heatmaps / heatmaps.max(axis=(1, 2), keepdims=True), dtype=np.float16)
+    most = heatmaps.max(axis=(1, 2), keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is no density is for a check to find
+        return np.asarray(heatmaps / np.where(most > 0.0, most, 1.0), dtype=np.float16)
 
 
 def _as_predictions(guess: Guess, rows: Dataset, split: str, card: PredictorCard, data: Dataset) -> Predictions:

@@ -96,8 +96,9 @@ class _Header(BaseModel):
 
 
 class Sealed(NamedTuple):
-    """An opened sealed file: the labels as rows of the public dataset, the split, and the dataset they come from."""
+    """An opened sealed file: its path, the labels as rows of the public dataset, the split, the dataset they come from."""
 
+    path: Path
     data: Dataset
     split: str
     original: DatasetKey
@@ -271,12 +272,12 @@ def open_sealed(path: Path) -> Sealed:
         raise InputError(
             f"Expected sealed labels (made by `srgaze360 split seal`) in {path}, found {found}. Give the file that was sealed."
         ) from None
-    return Sealed(Dataset(path.parent, header.public, table), header.split, header.original)
+    return Sealed(path, Dataset(path.parent, header.public, table), header.split, header.original)
 
 
 def score_sealed(
     file: str | Path,
-    sealed: Path,
+    sealed: Sealed,
     out: Path,
     *,
     protocol: str = "spherical",
@@ -291,7 +292,7 @@ def score_sealed(
     file
         A predictions file, or the word ``human``.
     sealed
-        The sealed labels. The look is noted in ``<sealed>.log.jsonl`` before anything is written.
+        The opened labels. The look is noted in ``<file>.log.jsonl`` beside them before anything is written.
     out
         ``RESULT.json`` to write.
     protocol, resamples, seed, advance
@@ -305,23 +306,22 @@ def score_sealed(
     Raises
     ------
     CheckFailed, InputError
-        As for :func:`leaderboard.scoring.score_file`; also where the file is none of sealed labels.
+        As for :func:`leaderboard.scoring.score_file`.
     """
-    opened = open_sealed(sealed)
     if out.suffix != ".json":
         raise InputError(f"Expected a name that ends in .json for the result, found {out.name}. Rename it.")
     with tempfile.TemporaryDirectory(prefix="srgaze360-") as place:  # errors of persons do not outlive the scoring
         record = score_file(
             file,
-            opened.data,
-            opened.split,
+            sealed.data,
+            sealed.split,
             Path(place) / "r.json",
             protocol=protocol,
             resamples=resamples,
             seed=seed,
             advance=advance,
         )
-    looks = _noted(sealed.with_name(f"{sealed.name}.log.jsonl"), record)
+    looks = _noted(sealed.path.with_name(f"{sealed.path.name}.log.jsonl"), record)
     result = aggregates(record) | {"looks": looks}
     write_text(out, json.dumps(result, indent=2) + "\n")
     return result

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from leaderboard.comparison import RESAMPLES, Aligned, FirstGroup, few, first_of, lined_up
+from leaderboard.comparison import RESAMPLES, Aligned, FirstGroup, aligned, few, first_of
 from leaderboard.notices import Notice
 from leaderboard.protocols import ALL_METRICS, LABELS, MetricTable, Protocol
 from leaderboard.published import Published, published
@@ -220,9 +219,10 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
     """
     protocol = rows[0].protocol
     ordered = sorted(rows, key=_order)
-    ranks, intervals = _ranks(ordered), _rank_intervals(ordered)
+    ranks, compared = _ranks(ordered), _compared(ordered)
     first = ordered[0].record
-    firsts = _firsts(ordered)
+    intervals = _rank_intervals(compared, first) if compared else {}
+    firsts = _firsts(compared, first) if compared else {}
     error, unit = protocol.error, protocol.unit
     shown = [table for table in protocol.tables if not table.suite or any(g.group == table.suite for g in first.suites)]
     tables = [_predictor_table(table, ordered, ranks, intervals, firsts) for table in shown]
@@ -276,44 +276,29 @@ def _ranks(ordered: Sequence[Row]) -> dict[str, str]:
     return ranks
 
 
-def _rank_intervals(ordered: Sequence[Row]) -> dict[str, tuple[int, int]]:
-    """Intervals of the ranks on the ranking suite; annotators and predictors without a number do not take part."""
-    compared = _compared(ordered)
-    if len(compared) < 2:
-        return {}
-    record, primary = ordered[0].record, ordered[0].protocol.primary
-    tables = lined_up(compared)
-    chosen = members(tables[0], record.overall.key, record.ranking_suite)
-    values = {name: table[primary].to_numpy(dtype=np.float64)[chosen] for name, table in zip(compared, tables, strict=True)}
-    clusters = tables[0]["cluster_id"].to_numpy(dtype=str)[chosen]
+def _compared(ordered: Sequence[Row]) -> Aligned | None:
+    """Primary errors of the predictors that can be compared: annotators and those without a number do not take part."""
+    primary = ordered[0].protocol.primary
+    known = [row for row in ordered if not row.human and row.record.overall.metrics[primary].value is not None]
+    return aligned({row.name: row.samples for row in known}, primary) if len(known) > 1 else None
+
+
+def _rank_intervals(data: Aligned, record: ScoreRecord) -> dict[str, tuple[int, int]]:
+    """Intervals of the ranks on the ranking suite."""
+    shown = data.of(members(data.people, record.overall.key, record.ranking_suite))
+    values = dict(zip(shown.methods, shown.errors.T, strict=True))
     rng = generator(record.seed, "rank intervals")
-    return rank_intervals(values, clusters, rng, confidence=record.confidence, n_resamples=RESAMPLES)
+    return rank_intervals(values, shown.clusters, rng, confidence=record.confidence, n_resamples=RESAMPLES)
 
 
-def _compared(ordered: Sequence[Row]) -> dict[str, pd.DataFrame]:
-    primary = ordered[0].protocol.primary
-    return {row.name: row.samples for row in ordered if not row.human and row.record.overall.metrics[primary].value is not None}
-
-
-def _firsts(ordered: Sequence[Row]) -> dict[GroupKey, FirstGroup]:
-    """Who is first in each group, by the primary metric; annotators and predictors without a number do not take part."""
-    primary = ordered[0].protocol.primary
-    compared = _compared(ordered)
-    if len(compared) < 2:
-        return {}
-    record = ordered[0].record
-    tables = lined_up(compared)
-    errors = np.column_stack([table[primary].to_numpy(dtype=np.float64) for table in tables])
-    clusters = tables[0]["cluster_id"].to_numpy(dtype=str)
+def _firsts(data: Aligned, record: ScoreRecord) -> dict[GroupKey, FirstGroup]:
+    """Who is first in each group."""
     found = {}
     for group in [record.overall, *record.conditions, *record.breakdowns]:
-        chosen = members(tables[0], group.key, record.ranking_suite)
-        if np.count_nonzero(~np.isnan(errors[chosen]).any(axis=1)) < MINIMUM_PEOPLE:
+        own = data.of(members(data.people, group.key, record.ranking_suite))
+        if np.count_nonzero(~np.isnan(own.errors).any(axis=1)) < MINIMUM_PEOPLE:
             continue
-        rng = generator(record.seed, "first group")
-        # the smallest p value of B replicates is 2 / (B + 1): corrected for every predictor it must still be below 5 %
-        resamples = max(RESAMPLES, 100 * len(compared))
-        result = first_of(Aligned(tuple(compared), errors[chosen], clusters[chosen]), rng, n_resamples=resamples)
+        result = first_of(own, generator(record.seed, "first group"))
         if result is not None:
             found[group.key] = result
     return found

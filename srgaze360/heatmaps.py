@@ -79,7 +79,7 @@ def cap_mask(centres: ArrayLike, radius: float, *, height: int = HEIGHT, width: 
 def mark_caps(cells: BoolArray, centres: FloatArray, radius: float) -> None:
     """Set the cells (n, H, W) that :func:`cap_mask` says of centres (n, 3), without a NaN among them, and no other.
 
-    Only rows that a cap can reach are looked at: for caps of 10 degrees an eighth of them, with the same arithmetic.
+    Only rows that a cap can reach are looked at: for caps of 10 degrees a sixth of them, with the same arithmetic.
     """
     n, height, width = cells.shape
     lon, lat = sphere.cell_lonlat(width, height)

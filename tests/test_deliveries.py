@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import shutil
@@ -24,7 +25,7 @@ from leaderboard import deliveries
 from leaderboard.submissions import check_file, checked
 from srgaze360 import predictions as records
 from srgaze360.dataset import Dataset
-from srgaze360.errors import InputError
+from srgaze360.errors import EnvironmentProblem, InputError
 from srgaze360.predictions import read_predictions, write_predictions
 
 
@@ -181,6 +182,20 @@ def test_damaged_and_encrypted_zips_are_said(fake: Dataset, file: Path, tmp_path
     broken.write_bytes(bytes(locked))
     with pytest.raises(InputError, match="'p.parquet' is encrypted"):
         check_file(broken, fake, "test")
+
+
+def test_a_full_disk_is_not_the_fault_of_the_zip(
+    fake: Dataset, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    whole = zipped(tmp_path / "a.zip", {"p.parquet": file.read_bytes()})
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda self, mode="r", **rest: Full() if mode == "wb" else real(self, mode, **rest))
+    with pytest.raises(EnvironmentProblem, match=r"the system refused after \d+ bytes: No space left on device. Make room"):
+        check_file(whole, fake, "test")
 
 
 def test_links_in_folders_are_refused(fake: Dataset, file: Path, tmp_path: Path) -> None:

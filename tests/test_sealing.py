@@ -140,7 +140,7 @@ def test_a_failure_leaves_neither_half(original: Dataset, tmp_path: Path) -> Non
 def test_scores_are_those_of_the_labels_rounded(original: Dataset, sealed: tuple[Dataset, Path], tmp_path: Path) -> None:
     public, labels = sealed
     file = submission(tmp_path / "p.parquet", public, original)
-    found = score_sealed(file, labels, tmp_path / "r.json", resamples=200)
+    found = score_sealed(file, open_sealed(labels), tmp_path / "r.json", resamples=200)
     truth = open_sealed(labels)
     record = score_file(file, truth.data, "test", tmp_path / "open.json", resamples=200)
     groups = {(group["by"], group["suite"], group["group"]): group["metrics"] for group in found["groups"]}
@@ -167,7 +167,7 @@ def test_every_look_is_noted(original: Dataset, sealed: tuple[Dataset, Path], tm
     log = labels.with_name("labels.parquet.log.jsonl")
     before = len(log.read_text().splitlines()) if log.exists() else 0
     file = submission(tmp_path / "p.parquet", public, original, name="often")
-    looks = [score_sealed(file, labels, tmp_path / "r.json", resamples=100)["looks"] for _ in range(2)]
+    looks = [score_sealed(file, open_sealed(labels), tmp_path / "r.json", resamples=100)["looks"] for _ in range(2)]
     assert looks == [1, 2]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(lines) == before + 2
@@ -178,7 +178,7 @@ def test_every_look_is_noted(original: Dataset, sealed: tuple[Dataset, Path], tm
 def test_predictions_of_the_original_do_not_pass(original: Dataset, sealed: tuple[Dataset, Path], tmp_path: Path) -> None:
     file = predictions(tmp_path / "p.parquet", original, 0.3, PredictorCard(name="mine"))
     with pytest.raises(CheckFailed, match=r"\[dataset-version\] expected: the header has the dataset's version"):
-        score_sealed(file, sealed[1], tmp_path / "r.json")
+        score_sealed(file, open_sealed(sealed[1]), tmp_path / "r.json")
 
 
 def test_wrong_use(original: Dataset, sealed: tuple[Dataset, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
