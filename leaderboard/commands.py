@@ -242,9 +242,12 @@ def _print_differences(found: list[Difference]) -> None:
     for method in dict.fromkeys(one.method for one in found):
         own = [one for one in found if one.method == method]
         title = f"{method} - {own[0].reference}: {label}"
-        table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for head in ("", "difference", "95 %", "p", "people / clusters", ""):
-            table.add_column(head, justify="left" if not head else "right", no_wrap=True)
+        caption = "n: people / clusters"
+        table = Table(title=Text(title), title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+        table.pad_edge, table.padding = False, (0, 1, 0, 0)
+        table.add_column("", overflow="fold")  # wraps where there is no room
+        for head in ("difference (95 %)", "p", "n", ""):
+            table.add_column(head, justify="right" if head else "left", no_wrap=True)
         place: tuple[str, str] = ("", "")
         for one in own:
             here = (one.kind, one.suite if one.kind == "condition" else one.by)
@@ -254,12 +257,12 @@ def _print_differences(found: list[Difference]) -> None:
             name = {"overall": f"overall ({one.suite})", "condition": f"{one.suite}, {one.group}"}.get(
                 one.kind, f"{one.by.replace('_', ' ')}: {group_label(one.group)}"
             )
-            interval = f"{number(one.low, '+')} to {number(one.high, '+')}"
-            p = BLANK if one.p_holm is None else f"{one.p_holm:.3f}"
+            told = f"{number(one.difference, '+')} ({number(one.low, '+')} to {number(one.high, '+')})"
+            p = BLANK if one.p_holm is None else f"{one.p_holm:.3f}" if one.p_holm >= 0.0005 else "<0.001"
             style = {"better": "green", "worse": "red"}.get(one.verdict, "dim")
             counts = f"{one.people} / {one.clusters}"
             table.add_row(
-                Text(name + (f" {FEW_MARK}" if one.few else "")), number(one.difference, "+"), interval, p, counts,
+                Text(name + (f" {FEW_MARK}" if one.few else "")), BLANK if one.difference is None else told, p, counts,
                 Text(one.verdict, style=style),
             )  # fmt: skip
         OUT.print(table, soft_wrap=False)

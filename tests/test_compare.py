@@ -149,7 +149,8 @@ def test_the_command(results: dict[str, Path], capsys: pytest.CaptureFixture[str
     assert "fine - rough: Angular distance °" in ran.out
     assert "overall (mixed)" in ran.out
     assert "latitude, lat+60" in ran.out
-    assert max(map(len, ran.out.splitlines())) <= 100
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert "…" not in ran.out
     ran = run_command(capsys, *words, "--json", "--no-breakdowns")
     found = json.loads(ran.out)
     assert {one["kind"] for one in found} == {"overall", "condition"}
