@@ -31,6 +31,12 @@ CONFIG: dict[str, Any] = {
     "human": True,
 }
 
+# The steps of that configuration.
+ROWS = ("head-prior-seed0", "random-seed0", "random-seed1")
+PREDICT = {f"predict/{row}" for row in ROWS}
+SCORE = {f"score/spherical/{row}" for row in ROWS}
+ALL = {"build", "train/head-prior-seed0", *PREDICT, *SCORE, "score/spherical/human", "board/spherical"}
+
 # A method that is given the truth, so that it beats everybody; what it was trained with is in its run.
 ORACLE = """
 import json
@@ -118,6 +124,12 @@ def write_config(folder: Path, **changes: Any) -> Path:
     content["dataset"] = {**content["dataset"], "sources": {"gazefollow": str(folder / "gf")}}
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def config_at(folder: Path, finished: Path, **changes: Any) -> Path:
+    path = write_config(folder, **changes)
+    path.write_text(path.read_text().replace(str(folder / "gf"), str(finished / "gf")))
     return path
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # before anything imports torch: tests run side by side, and each starting a thread per core would only stand in the way
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +14,9 @@ import pytest
 from fakes import fake_dataset
 
 from srgaze360.dataset import Dataset
+
+if TYPE_CHECKING:
+    from benchmarking import PlugIn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -23,6 +28,40 @@ def real() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real samples not found at {folder}; set SRGAZE360_REAL to their folder")
     return folder
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boards without their plots."""
+    monkeypatch.setattr("leaderboard.plots.save_plots", lambda *_: [])
+
+
+@pytest.fixture(scope="session")
+def finished_benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a source, a configuration and, in ``out``, its finished benchmark; not to be changed."""
+    from benchmarking import run_steps, write_config, write_source
+
+    folder = tmp_path_factory.mktemp("benchmark")
+    write_source(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leaderboard.plots.save_plots", lambda *_: [])
+        assert not run_steps(write_config(folder), folder / "out").failures
+    return folder
+
+
+@pytest.fixture
+def copied_benchmark(finished_benchmark: Path, tmp_path: Path) -> Path:
+    """The finished benchmark, to change; the source stays where it was."""
+    shutil.copytree(finished_benchmark / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlugIn:
+    """What registers methods for a test, as another installed package would."""
+    from benchmarking import PlugIn
+
+    return PlugIn(tmp_path, monkeypatch)
 
 
 @pytest.fixture
