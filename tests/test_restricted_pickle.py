@@ -168,6 +168,12 @@ def test_every_truncation_is_an_error_in_words(tmp_path):
             read(tmp_path, data[:end])
 
 
+@pytest.mark.parametrize("data", [b"(.", b"\x80\x04(\x94.", b"."])
+def test_a_mark_is_no_value(data, tmp_path):
+    with pytest.raises(InputError, match="it is damaged, or none .* the stack is empty"):
+        read(tmp_path, data)
+
+
 @given(data=st.binary(max_size=60), place=st.integers(0, 400), value=st.integers(0, 255))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_end_in_words_or_in_plain_data(data, place, value, tmp_path):

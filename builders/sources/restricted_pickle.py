@@ -99,7 +99,7 @@ def read_plain_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever plain data 
         for instruction, argument, position in pickletools.genops(path.read_bytes()):
             place = position or 0
             reader.step(instruction.name, argument)
-        return _finished(reader.stack.pop())
+        return _finished(reader.pop(1)[0])
     except _Refused as refusal:
         raise InputError(
             f"Expected numbers, text, lists, dictionaries and NumPy arrays in the pickle file {path}; found {refusal} at byte "
