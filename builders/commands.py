@@ -120,6 +120,30 @@ def check(
         )
 
 
+@sources.command("people")
+def people(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of source, e.g. gazefollow.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds it.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.", show_default=False)],
+    split: Annotated[str, typer.Option("--split", help="Split of the source: train, val or test.")] = "test",
+) -> None:
+    """List the people of a split in their photos: what a method for photos is to predict, and by which ids.
+
+    Heads are fractions of the photo's sides; labels are left out.
+
+    Example: `srgaze360 sources people gazefollow DIR --out people.csv`
+    """
+    from srgaze360.console import say
+    from srgaze360.files import atomic_path
+    from srgaze360.photo_labels import ASKED, SOURCES
+
+    labels = SOURCES.get(kind).photo_labels(folder, split)
+    with atomic_path(out) as temporary:
+        labels.annotations[list(ASKED)].to_csv(temporary, index=False)
+    unused = "".join(f"; left out: {count} ({reason})" for reason, count in sorted(labels.unused.items()))
+    say(f"{len(labels)} people in {labels.annotations['image'].nunique()} photos: {out}{unused}")
+
+
 @sources.command("procedural")
 def procedural(
     out: Annotated[

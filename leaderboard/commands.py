@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from leaderboard.tables import BoardTables
 
 Data = Annotated[Path, typer.Option("--data", help="Folder of a built dataset.")]
+Labels = Annotated[
+    str, typer.Option("--data", metavar="DIR|KIND=DIR", help="Folder of a built dataset, or a source of photos.")
+]
 Split = Annotated[str, typer.Option("--split", help="Split of the dataset: train, val or test.")]
 Suite = Annotated[str | None, typer.Option("--suite", help="One suite alone; all suites of the split by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON on standard output.")]
@@ -77,11 +80,21 @@ def score(
     file: Annotated[str, typer.Argument(metavar="FILE|human", help="Predictions file, or the word *human*: the annotators.")],
     out: Annotated[Path, typer.Option("--out", help="RESULT.json to write; per-person errors go beside it.")],
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of a built dataset.", show_default="required without --sealed")
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="DIR|KIND=DIR",
+            help="Folder of a built dataset, or a source of photos for a planar protocol.",
+            show_default="required without --sealed",
+        ),
     ] = None,
     split: Split = "test",
     suite: Suite = None,
     protocol: Annotated[str, typer.Option("--protocol", help="Metric protocol.")] = "spherical",
+    compat: Annotated[
+        str | None,
+        typer.Option("--compat", help="Code base that a planar protocol follows, e.g. chong or gazelle.", show_default="none"),
+    ] = None,
     resamples: Annotated[int, typer.Option("--resamples", help="Bootstrap replicates.", min=100)] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap.")] = 0,
     sealed: Annotated[
@@ -93,14 +106,19 @@ def score(
     """Score predictions under a metric protocol, with intervals, by condition and by group.
 
     Example: `srgaze360 score predictions.parquet --data mydata --split test --out result.json`
+
+    Photos: `srgaze360 score predictions.parquet --data gazefollow=DIR --protocol gazefollow --out result.json`
     """
     from rich.markup import escape
 
+    from leaderboard.people import open_labels
     from leaderboard.scoring import score_file
     from leaderboard.sealing import is_sealed
     from srgaze360.console import progress, say
-    from srgaze360.dataset import Dataset
     from srgaze360.errors import InputError
+
+    if compat is not None:
+        protocol = f"{protocol}/{compat}"
 
     if (data is None) == (sealed is None):
         raise InputError("Expected either --data DIR or --sealed LABELS, found both or neither. Give one of them.")
@@ -111,15 +129,15 @@ def score(
             )
         _score_sealed(file, sealed, out, protocol, resamples, seed, json)  # type: ignore[arg-type]
         return
-    dataset = Dataset.open(data)
-    if is_sealed(dataset, split):
+    labels = open_labels(data, split)
+    if is_sealed(labels, split):
         raise InputError(
             f"Expected labels of split {split!r} in {data}, but they are sealed: only who keeps them can score, with --sealed "
             "LABELS in the place of --data."
         )
-    with progress(f"Scoring {split}", len(dataset.select(split=split, suite=suite))) as advance:
+    with progress(f"Scoring {split}", len(labels.select(split=split, suite=suite))) as advance:
         record = score_file(
-            file, dataset, split, out, suite=suite, protocol=protocol, resamples=resamples, seed=seed, advance=advance
+            file, labels, split, out, suite=suite, protocol=protocol, resamples=resamples, seed=seed, advance=advance
         )
     if json:
         from srgaze360.console import print_json
@@ -356,7 +374,7 @@ def _print_ranking(tables: BoardTables) -> None:
     facts = tables.facts
     title = f"{facts['Dataset']}, {facts['Split']}, suite {facts['Ranking suite']}, {facts['Protocol']}"
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    error = f"{protocol.error} {UNIT_SIGNS[protocol.metrics[protocol.primary].unit]}"
+    error = f"{protocol.error} {UNIT_SIGNS.get(protocol.metrics[protocol.primary].unit, '')}".strip()
     for head in ("#", "predictor", error, "95 %", "people / clusters"):
         table.add_column(head, justify="left" if head == "predictor" else "right")
     for line in tables.tables[0].lines:

@@ -8,25 +8,25 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from leaderboard.people import Labels, frame_of, key_of
 from leaderboard.predicting import storable
 from leaderboard.submissions import CheckReport, check_file
-from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
 from srgaze360.predictions import PredictionHeader, Predictions, PredictorCard, read_points, write_predictions
-from srgaze360.predictors import dataset_key
 
 _CHUNK = 512  # heatmaps converted together: a few megabytes
 
 
 def pack(
-    points: Path, data: Dataset, split: str, card: PredictorCard, out: Path, *, heatmaps: Path | None = None
+    points: Path, data: Labels, split: str, card: PredictorCard, out: Path, *, heatmaps: Path | None = None
 ) -> CheckReport:
     """Write a predictions file, with its header, if the predictions are without fault.
 
     Parameters
     ----------
     points
-        CSV or JSON lines with ``sample_id``, ``gaze_lon_deg``, ``gaze_lat_deg`` and, if wanted, ``in_frame_score``.
+        CSV or JSON lines with ``sample_id``, the points of the data's frame (``gaze_lon_deg``, ``gaze_lat_deg`` on the sphere,
+        ``gaze_x``, ``gaze_y`` in photos) and, if wanted, ``in_frame_score``.
     data, split
         What was predicted.
     card
@@ -51,9 +51,10 @@ def pack(
         raise InputError(f"Expected a name that ends in .parquet for the packed file, found {out.name}. Rename it.")
     if out.is_dir():
         raise InputError(f"Expected a file at {out}, found a folder. Give another --out.")
-    table = read_points(points)
+    frame = frame_of(data)
+    table = read_points(points, frame)
     maps = None if heatmaps is None else _scaled(_load(heatmaps, len(table)))
-    header = PredictionHeader(dataset=dataset_key(data), split=split, predictor=card)
+    header = PredictionHeader(dataset=key_of(data), split=split, predictor=card, frame=frame)
     if maps is not None:
         header = header.model_copy(update={"heatmap_shape": (maps.shape[1], maps.shape[2])})
     out.parent.mkdir(parents=True, exist_ok=True)

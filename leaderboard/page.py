@@ -74,7 +74,7 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
         "trust_note": TRUST_NOTE,
         "error": protocol.error.capitalize(),
         "primary": protocol.primary,
-        "sign": UNIT_SIGNS[protocol.metrics[protocol.primary].unit],
+        "sign": UNIT_SIGNS.get(protocol.metrics[protocol.primary].unit, ""),
         "published": published,
         "first_title": FIRST_TITLE,
         "first_caption": FIRST_CAPTION,

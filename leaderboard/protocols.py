@@ -2,39 +2,29 @@
 
 Conventions
 -----------
-One :class:`Protocol` per module of :mod:`srgaze360.protocols` that scores predictions on the sphere. Metrics of different
-protocols have different names, so a name alone says unit, sense and label. A board holds one protocol.
+One :class:`Protocol` per module of :mod:`srgaze360.protocols`, and for the planar ones another per code base that they follow,
+under the name ``<protocol>/<compat>``: its numbers are of another definition and share no board. Metrics of the same name have
+the same unit, sense and label in all protocols. A board holds one protocol.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from numpy.typing import NDArray
+import numpy as np
 
 from leaderboard import rotations
+from leaderboard.people import Answers, People
 from srgaze360.errors import InputError, suggestion
-from srgaze360.protocols import gazefollow360, spherical
+from srgaze360.predictions import FrameName
+from srgaze360.protocols import gazefollow, gazefollow360, spherical, videoattentiontarget
 from srgaze360.protocols.spherical import Metric
 from srgaze360.sphere import FloatArray
 
 PRIMARY = "angular_distance_deg"
 PRIMARY_RAD = "angular_distance_rad"
-_IN_WORDS = {"deg": "degrees", "rad": "radians"}
-
-
-class People(NamedTuple):
-    """What is scored: predicted directions (n, 3), annotations (n, m, 3) with weights (n, m), heatmaps (n, H, W) or None.
-
-    ``image_sizes`` (n, 2) are height and width of the panoramas, pixels.
-    """
-
-    directions: FloatArray
-    points: FloatArray
-    weights: FloatArray
-    heatmaps: NDArray[Any] | None
-    image_sizes: NDArray[Any]
+_IN_WORDS = {"deg": "degrees", "rad": "radians", "fraction of the photo's sides": "fractions of the photo's sides"}
 
 
 class MetricTable(NamedTuple):
@@ -51,7 +41,7 @@ class Protocol(NamedTuple):
     """A protocol as boards use it.
 
     ``primary`` ranks, smaller first; ``error`` names it in running text. ``score`` gives each metric of each person, ``human``
-    the annotators' own, or is None where the protocol has no such row.
+    the annotators' own, or is None where the protocol has no such row. ``frame`` says where predictions lie.
     """
 
     name: str
@@ -61,9 +51,10 @@ class Protocol(NamedTuple):
     metrics: dict[str, Metric]
     labels: dict[str, str]
     tables: tuple[MetricTable, ...]
-    score: Callable[[People], dict[str, FloatArray]]
-    human: Callable[[FloatArray, FloatArray], dict[str, FloatArray]] | None
+    score: Callable[[People, Answers], dict[str, FloatArray]]
+    human: Callable[[People], dict[str, FloatArray]] | None
     needs_heatmaps: bool
+    frame: FrameName = "sphere"
 
     @property
     def unit(self) -> str:
@@ -71,13 +62,17 @@ class Protocol(NamedTuple):
         return _IN_WORDS[self.metrics[self.primary].unit]
 
 
-def _spherical(people: People) -> dict[str, FloatArray]:
-    return spherical.evaluate(people.directions, people.points, people.weights, heatmaps=people.heatmaps).per_sample
+def _spherical(people: People, answers: Answers) -> dict[str, FloatArray]:
+    return spherical.evaluate(answers.points, people.points, people.weights, heatmaps=answers.heatmaps).per_sample
 
 
-def _gazefollow360(people: People) -> dict[str, FloatArray]:
+def _spherical_human(people: People) -> dict[str, FloatArray]:
+    return spherical.leave_one_out_human(people.points, people.weights)
+
+
+def _gazefollow360(people: People, answers: Answers) -> dict[str, FloatArray]:
     return gazefollow360.evaluate(
-        people.directions, people.points, people.weights, heatmaps=people.heatmaps, image_sizes=people.image_sizes
+        answers.points, people.points, people.weights, heatmaps=answers.heatmaps, image_sizes=people.image_sizes
     ).per_sample
 
 
@@ -140,7 +135,7 @@ SPHERICAL = Protocol(
         ),
     ),
     score=_spherical,
-    human=spherical.leave_one_out_human,
+    human=_spherical_human,
     needs_heatmaps=False,
 )
 
@@ -185,7 +180,99 @@ GAZEFOLLOW360 = Protocol(
     needs_heatmaps=True,
 )
 
-PROTOCOLS = {protocol.name: protocol for protocol in (SPHERICAL, GAZEFOLLOW360)}
+
+# --- planar -----------------------------------------------------------------------------------------------------------
+
+
+def _gazefollow(compat: gazefollow.Compat | None) -> Protocol:
+    def score(people: People, answers: Answers) -> dict[str, FloatArray]:
+        return gazefollow.evaluate(
+            answers.points,
+            people.points,
+            people.weights,
+            eyes=people.eyes,
+            heatmaps=answers.heatmaps,
+            image_sizes=people.image_sizes,
+            compat=compat,
+        ).per_sample
+
+    def human(people: People) -> dict[str, FloatArray]:
+        return gazefollow.human(people.points, people.weights, eyes=people.eyes)
+
+    return Protocol(
+        name=_variant("gazefollow", compat),
+        version=gazefollow.VERSION,
+        primary="distance_to_mean",
+        error="distance to the mean annotation",
+        metrics=gazefollow.METRICS,
+        labels={
+            "distance_to_mean": "Distance to the mean",
+            "distance_mean": "Mean distance",
+            "distance_min": "Min distance",
+            "angle_to_mean_deg": "Angle to the mean",
+            "angle_mean_deg": "Mean angle",
+            "auc": "AUC",
+        },
+        tables=(
+            MetricTable(
+                "ranking",
+                "Ranking",
+                "ranked by the distance to the mean annotation; the three distances are three definitions, all in use.",
+                ("distance_to_mean", "distance_mean", "distance_min", "angle_to_mean_deg", "angle_mean_deg", "auc"),
+            ),
+        ),
+        score=score,
+        human=None if compat else human,  # what the code bases differ in are heatmaps, which annotators do not give
+        needs_heatmaps=compat is not None,
+        frame="photo",
+    )
+
+
+def _videoattentiontarget(compat: videoattentiontarget.Compat | None) -> Protocol:
+    def score(people: People, answers: Answers) -> dict[str, FloatArray]:
+        several = int(np.count_nonzero(np.sum(people.weights > 0.0, axis=1) > 1))
+        if several:
+            raise InputError(
+                f"Expected one annotation a person, which the videoattentiontarget protocol scores, found {several} people "
+                "with more. Score them with --protocol gazefollow."
+            )
+        return videoattentiontarget.evaluate(
+            answers.points, people.points[:, 0], people.in_frame, heatmaps=answers.heatmaps, compat=compat
+        ).per_sample
+
+    return Protocol(
+        name=_variant("videoattentiontarget", compat),
+        version=videoattentiontarget.VERSION,
+        primary="distance",
+        error="distance",
+        metrics=videoattentiontarget.METRICS,
+        labels={"distance": "Distance", "auc": "AUC", "in_frame_ap": "In-frame AP"},
+        tables=(
+            MetricTable(
+                "ranking",
+                "Ranking",
+                "ranked by the distance to the annotation, over people whose target is in the frame.",
+                ("distance", "auc", "in_frame_ap"),
+            ),
+        ),
+        score=score,
+        human=None,
+        needs_heatmaps=compat is not None,
+        frame="photo",
+    )
+
+
+def _variant(name: str, compat: str | None) -> str:
+    return f"{name}/{compat}" if compat else name
+
+
+_ALL = (
+    SPHERICAL,
+    GAZEFOLLOW360,
+    *(_gazefollow(compat) for compat in (None, *gazefollow.COMPAT)),
+    *(_videoattentiontarget(compat) for compat in (None, *videoattentiontarget.COMPAT)),
+)
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
 ALL_METRICS: dict[str, Metric] = {name: metric for protocol in PROTOCOLS.values() for name, metric in protocol.metrics.items()}
 LABELS: dict[str, str] = {name: label for protocol in PROTOCOLS.values() for name, label in protocol.labels.items()}
 

@@ -32,7 +32,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from leaderboard.protocols import PRIMARY, PRIMARY_RAD, PROTOCOLS, People, Protocol, find_protocol
+from leaderboard.people import Labels, answers_of, frame_of, groupings, key_of, parts, people_of
+from leaderboard.protocols import PRIMARY, PRIMARY_RAD, PROTOCOLS, Protocol, find_protocol
 from leaderboard.records import GROUP_PREFIX, Estimate, GroupScores, ScoreRecord, samples_digest, write_record
 from leaderboard.rotations import rotation_metrics
 from leaderboard.submissions import checked
@@ -41,8 +42,8 @@ from srgaze360.console import Advance, silent
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
 from srgaze360.files import digest, generator
+from srgaze360.photo_labels import PhotoLabels
 from srgaze360.predictions import PredictorCard
-from srgaze360.predictors import dataset_key
 from srgaze360.protocols import breakdown, spherical
 from srgaze360.sphere import BoolArray, FloatArray
 from srgaze360.versions import code_revision, environment
@@ -52,8 +53,14 @@ __all__ = ["BREAKDOWNS", "HUMAN", "PRIMARY", "PRIMARY_RAD", "PROTOCOLS", "rankin
 HUMAN = "human"
 RANKING_SUITES = ("mixed", "canonical")
 MINIMUM_PEOPLE = 10
+_OF_POINTS = {"sphere": "the spherical protocol", "photo": "the gazefollow protocol"}
+_OTHER_FRAME = {
+    "sphere": "Expected a built dataset for the {} protocol, found a source of photos. Build one from it, or give --protocol "
+    "gazefollow or videoattentiontarget.",
+    "photo": "Expected a source of photos (--data KIND=DIR, such as gazefollow=DIR) for the {} protocol, which scores points "
+    "in photos, found a built dataset. Give the source, or leave --protocol out.",
+}
 CONFIDENCE = 0.95
-_CHUNK = 512  # people scored between two reports of progress
 
 
 class Breakdown(NamedTuple):
@@ -70,6 +77,8 @@ BREAKDOWNS: dict[str, Breakdown] = {
     "head_radius": Breakdown("Angular radius of the head", breakdown.band_names(breakdown.HEAD_RADIUS_BANDS)),
     "face": Breakdown("Side of the face that is seen", None),
     "target_kind": Breakdown("Kind of target", None),
+    "reach": Breakdown("Distance from eyes to target, of the photo's sides", breakdown.band_names(breakdown.REACH_BANDS, "")),
+    "head_height": Breakdown("Height of the head, of the photo's", breakdown.band_names(breakdown.HEAD_HEIGHT_BANDS, "")),
 }
 
 
@@ -79,7 +88,7 @@ class Scored(NamedTuple):
     protocol: Protocol
     card: PredictorCard
     file_digest: str
-    rows: Dataset
+    rows: Labels
     metrics: dict[str, FloatArray]
     in_frame_score: FloatArray | None
     notes: list[str]
@@ -87,7 +96,7 @@ class Scored(NamedTuple):
 
 def score_file(
     file: str | Path,
-    data: Dataset,
+    data: Labels,
     split: str,
     out: Path,
     *,
@@ -104,7 +113,7 @@ def score_file(
     file
         A predictions file, or the word ``human``.
     data
-        The whole dataset.
+        The whole dataset; for a planar protocol, the people of a source of photos.
     split, suite
         What to score; all suites of the split by default, which is what a board needs.
     out
@@ -121,10 +130,12 @@ def score_file(
     CheckFailed
         The submission has faults; all are listed.
     InputError
-        The file cannot be read; split, suite or protocol is unknown; the protocol needs heatmaps and the file has none;
-        nobody has two annotations, or the protocol has no human row (``human``).
+        The file cannot be read; split, suite or protocol is unknown, or the protocol is of the other frame; the protocol needs
+        heatmaps and the file has none; nobody has two annotations, or the protocol has no human row (``human``).
     """
     rules = find_protocol(protocol)
+    if rules.frame != frame_of(data):
+        raise InputError(_OTHER_FRAME[rules.frame].format(protocol))
     if out.suffix != ".json":
         raise InputError(f"Expected a name that ends in .json for the record of a score, found {out.name}. Rename it.")
     started = time.perf_counter()
@@ -134,7 +145,10 @@ def score_file(
     else:
         scored = _score_predictions(rules, Path(file), data, split, suite, advance)
     rows = scored.rows
-    if rules.primary == PRIMARY:
+    if isinstance(rows, PhotoLabels) and rows.unused:
+        reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(rows.unused.items()))
+        scored.notes.append(f"Rows of the source that are not scored: {reasons}.")
+    if isinstance(rows, Dataset) and rules.primary == PRIMARY:
         scored.metrics.update(rotation_metrics(rows, scored.metrics[PRIMARY]))
     labels = breakdown_labels(rows)
     samples = rows.annotations[["sample_id", "cluster_id", "suite", "condition"]].assign(
@@ -147,7 +161,7 @@ def score_file(
         kind="human" if human else "predictions",
         protocol=protocol,
         protocol_version=rules.version,
-        dataset=dataset_key(data),
+        dataset=key_of(data),
         split=split,
         suite=suite,
         ranking_suite=ranking,
@@ -175,7 +189,7 @@ def score_file(
     return record
 
 
-def ranking_suite(rows: Dataset) -> str:
+def ranking_suite(rows: Labels) -> str:
     """The suite whose numbers rank: ``mixed``, else ``canonical``, else the first by name."""
     return next((suite for suite in RANKING_SUITES if suite in rows.suites), rows.suites[0])
 
@@ -183,27 +197,18 @@ def ranking_suite(rows: Dataset) -> str:
 # --- per person -------------------------------------------------------------------------------------------------------
 
 
-def _slices(count: int) -> Iterator[slice]:
-    for start in range(0, count, _CHUNK):
-        yield slice(start, min(start + _CHUNK, count))
-
-
-def _score_predictions(
-    protocol: Protocol, path: Path, data: Dataset, split: str, suite: str | None, advance: Advance
-) -> Scored:
+def _score_predictions(protocol: Protocol, path: Path, data: Labels, split: str, suite: str | None, advance: Advance) -> Scored:
     submission = checked(path, data, split, suite)
     predictions, rows = submission.predictions, submission.data
     if protocol.needs_heatmaps and predictions.heatmaps is None:
         raise InputError(
             f"Expected heatmaps in {path}, because the {protocol.name} protocol scores the arg-max of heatmaps, found points "
-            f"alone. Submit heatmaps, or score under the spherical protocol."
+            f"alone. Submit heatmaps, or score under {_OF_POINTS[protocol.frame]}."
         )
-    truth, directions = rows.truth(), predictions.directions
-    sizes = rows.annotations[["height", "width"]].to_numpy(dtype=np.int64)
-    parts = []
-    for part in _slices(len(rows)):
-        maps = None if predictions.heatmaps is None else predictions.heatmaps[part]
-        parts.append(protocol.score(People(directions[part], truth.points[part], truth.weights[part], maps, sizes[part])))
+    people, answers = people_of(rows), answers_of(predictions)
+    metrics = []
+    for part in parts(len(rows)):
+        metrics.append(protocol.score(people.part(part), answers.part(part)))
         advance(part.stop - part.start)
     in_frame = predictions.table.get("in_frame_score")
     card = predictions.header.predictor
@@ -212,24 +217,24 @@ def _score_predictions(
         card,
         submission.file_digest,
         rows,
-        _joined(parts),
+        _joined(metrics),
         None if in_frame is None else in_frame.to_numpy(dtype=np.float64),
         submission.notes,
     )
 
 
-def _score_human(protocol: Protocol, rows: Dataset, advance: Advance) -> Scored:
+def _score_human(protocol: Protocol, rows: Labels, advance: Advance) -> Scored:
     if protocol.human is None:
         raise InputError(
-            f"The {protocol.name} protocol scores heatmaps, which annotators do not give, so it has no human row. Score "
-            "`human` under the spherical protocol."
+            f"The {protocol.name} protocol has no human row: it scores heatmaps, which annotators do not give, or people with "
+            f"one annotation. Score `human` under {_OF_POINTS[protocol.frame]}."
         )
-    truth = rows.truth()
-    parts = []
-    for part in _slices(len(rows)):
-        parts.append(protocol.human(truth.points[part], truth.weights[part]))
+    people = people_of(rows)
+    found = []
+    for part in parts(len(rows)):
+        found.append(protocol.human(people.part(part)))
         advance(part.stop - part.start)
-    metrics = _joined(parts)
+    metrics = _joined(found)
     several = int(np.count_nonzero(~np.isnan(metrics[protocol.primary])))
     if not several:
         raise InputError(
@@ -245,7 +250,7 @@ def _score_human(protocol: Protocol, rows: Dataset, advance: Advance) -> Scored:
         f"Human row: {several} of {len(rows)} people have two or more annotations. The consensus is that of the others, so it "
         "rests on one annotation less than for predictors."
     )
-    return Scored(protocol, card, digest([HUMAN, rows.info.label_digest]), rows, metrics, None, [note])
+    return Scored(protocol, card, digest([HUMAN, key_of(rows).digest]), rows, metrics, None, [note])
 
 
 def _joined(parts: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
@@ -267,7 +272,7 @@ class _Group(NamedTuple):
     chosen: BoolArray
 
 
-def _groups(rows: Dataset, ranking: str, labels: Mapping[str, breakdown.Labels]) -> Iterator[_Group]:
+def _groups(rows: Labels, ranking: str, labels: Mapping[str, breakdown.Labels]) -> Iterator[_Group]:
     """Every group that is reported: the ranking suite, suites, conditions, and breakdowns of the ranking suite."""
     table = rows.annotations
     in_suite = {suite: (table["suite"] == suite).to_numpy() for suite in rows.suites}
@@ -282,25 +287,22 @@ def _groups(rows: Dataset, ranking: str, labels: Mapping[str, breakdown.Labels])
             yield _Group("breakdown", by, ranking, name, in_suite[ranking] & (found == name))
 
 
-def _recipe_order(rows: Dataset, suite: str, condition: str) -> tuple[str, int, str]:
+def _recipe_order(rows: Labels, suite: str, condition: str) -> tuple[str, int, str]:
     """Key that sorts conditions by suite and, within it, as the recipe lists them."""
-    listed = rows.info.suites.get(suite, [])
+    listed = rows.info.suites.get(suite, []) if isinstance(rows, Dataset) else []
     return suite, listed.index(condition) if condition in listed else len(listed), condition
 
 
-def breakdown_labels(rows: Dataset) -> dict[str, breakdown.Labels]:
+def breakdown_labels(rows: Labels) -> dict[str, breakdown.Labels]:
     """Group names (n,) of every breakdown that the dataset allows, in the order of :data:`BREAKDOWNS`.
 
-    Columns that a source provides (such as ``face``) are breakdowns where they are there. People whose target direction is
-    unknown are in no group of a breakdown by target: no metric of direction has a value for them.
+    Columns that a source provides (such as ``face``) are breakdowns where they are there. People whose target is unknown are in
+    no group of a breakdown by target: no metric of direction has a value for them.
     """
-    found: Mapping[str, breakdown.Labels] = breakdown.groups(
-        rows.heads, np.radians(rows.annotations["head_radius_deg"].to_numpy(dtype=np.float64)), rows.gazes
-    )
     columns = {
         by: rows.annotations[by].fillna(breakdown.UNKNOWN).to_numpy(dtype=str) for by in BREAKDOWNS if by in rows.annotations
     }
-    both = {**found, **columns}
+    both = {**groupings(rows), **columns}
     return {by: both[by] for by in BREAKDOWNS if by in both}
 
 

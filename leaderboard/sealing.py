@@ -39,6 +39,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from leaderboard.people import Labels, key_of
 from leaderboard.protocols import ALL_METRICS
 from leaderboard.records import GroupScores, ScoreRecord
 from leaderboard.scoring import score_file
@@ -250,9 +251,9 @@ def _readme(info: DatasetInfo, split: str, people: int) -> str:
     )
 
 
-def is_sealed(data: Dataset, split: str) -> bool:
+def is_sealed(data: Labels, split: str) -> bool:
     """Whether the labels of a split are not in a dataset."""
-    return f"{MARK}{split}" in data.info.version
+    return f"{MARK}{split}" in key_of(data).version
 
 
 def open_sealed(path: Path) -> Sealed:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leaderboard.commands import Data, Split, Suite
+from leaderboard.commands import Labels, Split, Suite
 
 if TYPE_CHECKING:
     from leaderboard.submissions import CheckReport
@@ -27,7 +27,7 @@ def check(
     file: Annotated[
         Path, typer.Argument(help="Predictions file (Parquet, CSV, JSON lines), or a folder or zip that holds one.")
     ],
-    data: Data,
+    data: Labels,
     split: Split = "test",
     suite: Suite = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on standard output.")] = False,
@@ -36,11 +36,11 @@ def check(
 
     Example: `srgaze360 submission check predictions.parquet --data mydata --split test`
     """
+    from leaderboard.people import open_labels
     from leaderboard.submissions import check_file
     from srgaze360.console import print_json
-    from srgaze360.dataset import Dataset
 
-    report = check_file(file, Dataset.open(data), split, suite)
+    report = check_file(file, open_labels(data, split), split, suite)
     if json:
         print_json({**report.model_dump(mode="json"), "valid": report.valid})
     else:
@@ -53,9 +53,12 @@ def check(
 def pack(
     points: Annotated[
         Path,
-        typer.Argument(help="CSV or JSON lines: sample_id, gaze_lon_deg, gaze_lat_deg, and in_frame_score if you have it."),
+        typer.Argument(
+            help="CSV or JSON lines: sample_id, gaze_lon_deg, gaze_lat_deg (in photos: gaze_x, gaze_y), and in_frame_score if "
+            "you have it."
+        ),
     ],
-    data: Data,
+    data: Labels,
     name: Annotated[str, typer.Option("--name", help="Name of the model, as the board is to show it.")],
     out: Annotated[Path, typer.Option("--out", help="Predictions file to write (.parquet).")],
     split: Split = "test",
@@ -80,7 +83,8 @@ def pack(
     from pydantic import ValidationError
 
     from leaderboard.packing import pack as pack_file
-    from srgaze360.dataset import Dataset, explain
+    from leaderboard.people import open_labels
+    from srgaze360.dataset import explain
     from srgaze360.errors import InputError
     from srgaze360.predictions import PredictorCard
 
@@ -90,7 +94,7 @@ def pack(
         )
     except ValidationError as error:
         raise InputError(f"Expected a card of the model from these options, found: {explain(error)}. Change that.") from None
-    report = pack_file(points, Dataset.open(data), split, card, out, heatmaps=heatmaps)
+    report = pack_file(points, open_labels(data, split), split, card, out, heatmaps=heatmaps)
     _show_check(report)
     if not report.valid:
         raise typer.Exit(1)

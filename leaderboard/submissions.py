@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from leaderboard.deliveries import delivered
+from leaderboard.people import Labels, frame_of, key_of
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset
 from srgaze360.errors import CheckFailed, first_ids
 from srgaze360.files import digest_file
-from srgaze360.predictions import POINT_COLUMNS, DatasetKey, PredictionHeader, Predictions, read_predictions
-from srgaze360.predictors import dataset_key
+from srgaze360.predictions import FRAMES, DatasetKey, FrameName, PredictionHeader, Predictions, read_predictions
 from srgaze360.sphere import BoolArray, FloatArray
 
 SHOWN = 5
@@ -54,20 +54,28 @@ RULES: dict[str, Rule] = {
         "the header has the dataset's label digest",
         "The labels differ from those predicted on: run `srgaze360 verify` on the dataset, then predict again.",
     ),
+    "frame": Rule(
+        "predictions are in the frame of the data: sphere for a built dataset, photo for a source of photos",
+        "Pass the data predicted on with --data, or say the frame in the header.",
+    ),
     "split": Rule("the header names the split scored", "Pass the split predicted with --split, or predict this one."),
     "heatmap-shape": Rule(
-        f"heatmaps are H x W with W = 2 H and at most {MAX_HEATMAP_CELLS} cells",
-        "Resample the heatmaps to an equirectangular grid (64 x 128 is usual) and say its shape in the header.",
+        f"heatmaps are H x W, on the sphere with W = 2 H, and at most {MAX_HEATMAP_CELLS} cells",
+        "Resample the heatmaps (64 x 128 on the sphere, 64 x 64 in photos is usual) and say their shape in the header.",
     ),
     "missing-id": Rule("every person of the split has a row", "Predict these people too: a score covers all or nobody."),
     "unknown-id": Rule("every row is a person of the split", "Drop these rows; check that they are not of another split."),
     "duplicate-id": Rule("one row per person", "Keep one row for each of these ids."),
-    "not-finite": Rule("longitudes and latitudes are finite numbers", "Give every person a direction: nobody can be left out."),
+    "not-finite": Rule("the coordinates of points are finite numbers", "Give every person a point: nobody can be left out."),
     "longitude-range": Rule(
         "longitudes are in [-180, 180] degrees", "Subtract 360 from longitudes above 180; make sure that they are degrees."
     ),
     "latitude-range": Rule(
         "latitudes are in [-90, 90] degrees", "Check that longitude and latitude have not changed places, and the unit."
+    ),
+    "photo-range": Rule(
+        "points are in [0, 1], fractions of the photo's width and height",
+        "Divide pixels by the photo's size; clip points that lie outside the photo.",
     ),
     "in-frame-score": Rule("in-frame scores are in [0, 1]", "Map the scores into [0, 1], or leave the column out."),
     "heatmap-not-finite": Rule("heatmaps are finite", "Scale to maximum 1 before storing float16, which ends at 65504."),
@@ -124,12 +132,12 @@ class Submission:
     """A checked submission: its predictions aligned to the rows of ``data``, the digest of its file, remarks of the check."""
 
     predictions: Predictions
-    data: Dataset
+    data: Labels
     file_digest: str
     notes: list[str]
 
 
-def check_file(path: Path, data: Dataset, split: str, suite: str | None = None) -> CheckReport:
+def check_file(path: Path, data: Labels, split: str, suite: str | None = None) -> CheckReport:
     """Check a predictions file, or a folder or zip that holds one, against a split (or one suite of it).
 
     Raises
@@ -141,7 +149,7 @@ def check_file(path: Path, data: Dataset, split: str, suite: str | None = None) 
         return _report(path, file, read_predictions(file), data, split, suite)
 
 
-def checked(path: Path, data: Dataset, split: str, suite: str | None = None) -> Submission:
+def checked(path: Path, data: Labels, split: str, suite: str | None = None) -> Submission:
     """Read a predictions file that must be without fault.
 
     Returns
@@ -160,9 +168,9 @@ def checked(path: Path, data: Dataset, split: str, suite: str | None = None) -> 
         predictions = read_predictions(file)
         report = _report(path, file, predictions, data, split, suite)
     if report.faults:
-        lines = "\n".join(f"  {fault}" for fault in report.faults)
+        key, lines = report.dataset, "\n".join(f"  {fault}" for fault in report.faults)
         raise CheckFailed(
-            f"Expected predictions without fault for split {split!r} of {data.info.name} {data.info.version}, found "
+            f"Expected predictions without fault for split {split!r} of {key.name} {key.version}, found "
             f"{len(report.faults)} kinds of fault in {path}; mend all of them and score again:\n{lines}"
         )
     rows = data.select(split=split, suite=suite)
@@ -172,9 +180,11 @@ def checked(path: Path, data: Dataset, split: str, suite: str | None = None) -> 
     return Submission(Predictions(predictions.header, table, heatmaps), rows, report.file_digest, report.notes)
 
 
-def _report(path: Path, file: Path, predictions: Predictions, data: Dataset, split: str, suite: str | None) -> CheckReport:
+def _report(path: Path, file: Path, predictions: Predictions, data: Labels, split: str, suite: str | None) -> CheckReport:
     wanted = data.select(split=split, suite=suite)
-    notes = other_readings(predictions.table, wanted)
+    notes = []
+    if isinstance(wanted, Dataset) and predictions.header.frame == "sphere":
+        notes += other_readings(predictions.table, wanted)
     if predictions.heatmaps is None:
         notes.append("No heatmaps: metrics that need them stay blank.")
     if "in_frame_score" not in predictions.table:
@@ -183,7 +193,7 @@ def _report(path: Path, file: Path, predictions: Predictions, data: Dataset, spl
         file=path.name,
         file_digest=digest_file(file),
         predictor=predictions.header.predictor.name,
-        dataset=dataset_key(data),
+        dataset=key_of(data),
         split=split,
         suite=suite,
         expected_people=len(wanted),
@@ -196,7 +206,7 @@ def _report(path: Path, file: Path, predictions: Predictions, data: Dataset, spl
 def other_readings(table: pd.DataFrame, rows: Dataset) -> list[str]:
     """Notes on predictions whose angles look like radians, or like latitude and longitude in each other's place."""
     place = pd.Index(rows.annotations["sample_id"]).get_indexer(pd.Index(table["sample_id"]))
-    lon, lat = (table[name].to_numpy(dtype=np.float64) for name in POINT_COLUMNS[1:])
+    lon, lat = (table[name].to_numpy(dtype=np.float64) for name in FRAMES["sphere"].points)
     usable = (place >= 0) & np.isfinite(lon) & np.isfinite(lat)
     if not usable.any():
         return []
@@ -220,16 +230,16 @@ def other_readings(table: pd.DataFrame, rows: Dataset) -> list[str]:
     ]
 
 
-def check_predictions(predictions: Predictions, data: Dataset, split: str, suite: str | None = None) -> list[Fault]:
+def check_predictions(predictions: Predictions, data: Labels, split: str, suite: str | None = None) -> list[Fault]:
     """All faults of predictions for a split, or for one suite of it, in the order of :data:`RULES`.
 
     A file may hold more suites of the split than the one asked for.
     """
     known = pd.Index(data.select(split=split).annotations["sample_id"])
     wanted = pd.Index(data.select(split=split, suite=suite).annotations["sample_id"])
-    faults = [*_header_faults(predictions.header, dataset_key(data), split)]
+    faults = [*_header_faults(predictions.header, key_of(data), split, frame_of(data))]
     faults += _id_faults(predictions.table["sample_id"], known, wanted)
-    faults += _value_faults(predictions.table)
+    faults += _value_faults(predictions.table, predictions.header.frame)
     if predictions.heatmaps is not None:
         faults += _heatmap_faults(predictions.heatmaps, predictions.table["sample_id"])
     return sorted(faults, key=lambda fault: list(RULES).index(fault.code))
@@ -246,18 +256,20 @@ def _fault(code: str, found: str, ids: pd.Series | pd.Index | None = None) -> It
         yield Fault(code=code, count=len(distinct), ids=shown, found=found, expected=rule.expected, remedy=rule.remedy)
 
 
-def _header_faults(header: PredictionHeader, key: DatasetKey, split: str) -> Iterator[Fault]:
+def _header_faults(header: PredictionHeader, key: DatasetKey, split: str, frame: FrameName) -> Iterator[Fault]:
     pairs = {
         "dataset-name": (header.dataset.name, key.name),
         "dataset-version": (header.dataset.version, key.version),
         "dataset-digest": (header.dataset.digest, key.digest),
+        "frame": (header.frame, frame),
         "split": (header.split, split),
     }
     for code, (found, wanted) in pairs.items():
         if found != wanted:
             yield from _fault(code, f"{found!r} instead of {wanted!r}")
     height, width = header.heatmap_shape
-    if height < 2 or width != 2 * height or height * width > MAX_HEATMAP_CELLS:
+    flat = header.frame == "photo"
+    if min(height, width) < 2 or not (flat or width == 2 * height) or height * width > MAX_HEATMAP_CELLS:
         yield from _fault("heatmap-shape", f"{height} x {width}")
 
 
@@ -267,12 +279,30 @@ def _id_faults(ids: pd.Series, known: pd.Index, wanted: pd.Index) -> Iterator[Fa
     yield from _fault("duplicate-id", "with several rows", ids[ids.duplicated()])
 
 
-def _value_faults(table: pd.DataFrame) -> Iterator[Fault]:
-    ids, lon, lat = table["sample_id"], table["gaze_lon_deg"], table["gaze_lat_deg"]
-    yield from _fault("not-finite", "with NaN, an infinity or nothing", ids[~(np.isfinite(lon) & np.isfinite(lat))])
-    for code, values, limit in (("longitude-range", lon, 180.0), ("latitude-range", lat, 90.0)):
-        outside = values[np.isfinite(values) & (values.abs() > limit)]
-        yield from _fault(code, f"with values from {outside.min():.6g} to {outside.max():.6g}", ids[outside.index])
+class Limits(NamedTuple):
+    """What a coordinate may be: the code of the rule, and the smallest and largest value."""
+
+    code: str
+    low: float
+    high: float
+
+
+LIMITS: dict[str, Limits] = {
+    "gaze_lon_deg": Limits("longitude-range", -180.0, 180.0),
+    "gaze_lat_deg": Limits("latitude-range", -90.0, 90.0),
+    "gaze_x": Limits("photo-range", 0.0, 1.0),
+    "gaze_y": Limits("photo-range", 0.0, 1.0),
+}
+
+
+def _value_faults(table: pd.DataFrame, frame: FrameName) -> Iterator[Fault]:
+    ids, points = table["sample_id"], table[list(FRAMES[frame].points)]
+    finite = pd.DataFrame(np.isfinite(points))
+    yield from _fault("not-finite", "with NaN, an infinity or nothing", ids[~finite.all(axis=1)])
+    for name, values in points.items():
+        code, low, high = LIMITS[str(name)]
+        outside = values[finite[name] & ~values.between(low, high)]
+        yield from _fault(code, f"with {name} from {outside.min():.6g} to {outside.max():.6g}", ids[outside.index])
     if "in_frame_score" in table:
         inside = table["in_frame_score"].between(0.0, 1.0)  # False for NaN
         yield from _fault("in-frame-score", "with NaN or a score outside", ids[~inside])

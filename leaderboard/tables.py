@@ -33,7 +33,15 @@ BLANK = "–"
 READS_MARK = "†"
 FIRST_MARK = "ᵃ"
 FEW_MARK = "‡"
-DECIMALS = {"deg": 2, "rad": 3, "fraction": 3, "standard deviations": 2, "nats": 2, "correlation": 3}
+DECIMALS = {
+    "deg": 2,
+    "rad": 3,
+    "fraction": 3,
+    "fraction of the photo's sides": 3,
+    "standard deviations": 2,
+    "nats": 2,
+    "correlation": 3,
+}
 UNIT_SIGNS = {"deg": "°", "rad": "rad", "standard deviations": "sd", "nats": "nats"}
 ARROWS = {"lower": "↓", "higher": "↑"}
 

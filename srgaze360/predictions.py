@@ -2,10 +2,12 @@
 
 Format
 ------
-``predictions.parquet``: ``sample_id, gaze_lon_deg, gaze_lat_deg``, optional ``in_frame_score`` in [0, 1], optional ``heatmap``
-(float16, row-major equirectangular, a density per steradian at any scale; 64 x 128 unless the header says otherwise). CSV and
-JSON lines are read for points. The header is JSON under the Parquet key ``srgaze360``, or a file beside the predictions with
-``.json`` added to its name. Reading checks types; whether the predictions fit a dataset is the checker's business.
+``predictions.parquet``: ``sample_id``, two columns of points, optional ``in_frame_score`` in [0, 1], optional ``heatmap``
+(float16, row-major). The header's ``frame`` says where the points lie, as :data:`FRAMES` lists: on the ``sphere``
+(``gaze_lon_deg, gaze_lat_deg``; heatmaps are equirectangular, densities per steradian at any scale) or in a ``photo``
+(``gaze_x, gaze_y``, fractions of its sides; heatmaps are values on the photo at any scale). CSV and JSON lines are read for
+points. The header is JSON under the Parquet key ``srgaze360``, or a file beside the predictions with ``.json`` added to its
+name. Reading checks types; whether the predictions fit a dataset is the checker's business.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,8 +32,7 @@ from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_path, read_json
 
 HEADER_KEY = b"srgaze360"
-HEATMAP_SHAPE = (64, 128)
-POINT_COLUMNS = ("sample_id", "gaze_lon_deg", "gaze_lat_deg")
+FrameName = Literal["sphere", "photo"]
 OPTIONAL_COLUMNS = ("in_frame_score",)
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 MAX_BYTES = 4 * 2**30  # of a file, and of what is decoded from it
@@ -41,6 +42,26 @@ MAX_ROWS = 5_000_000
 MAX_ID_LETTERS = 1000
 MAX_COLUMNS = 1000
 _BYTES = {"FLOAT": 4, "FIXED_LEN_BYTE_ARRAY": 2}  # of a value as Arrow holds it; float16 is the only fixed-length type read
+
+
+class Frame(NamedTuple):
+    """Where predictions lie: the two columns of their points, and the shape of heatmaps unless the header says otherwise."""
+
+    points: tuple[str, str]
+    heatmap_shape: tuple[int, int]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that a table of points must have."""
+        return ("sample_id", *self.points)
+
+
+FRAMES: dict[FrameName, Frame] = {
+    "sphere": Frame(("gaze_lon_deg", "gaze_lat_deg"), (64, 128)),
+    "photo": Frame(("gaze_x", "gaze_y"), (64, 64)),
+}
+HEATMAP_SHAPE = FRAMES["sphere"].heatmap_shape
+TEXT_COLUMNS = tuple(dict.fromkeys(name for frame in FRAMES.values() for name in (*frame.columns, *OPTIONAL_COLUMNS)))
 
 
 class PredictorCard(BaseModel):
@@ -79,23 +100,28 @@ class PredictionHeader(BaseModel):
     dataset: DatasetKey
     split: str
     predictor: PredictorCard
-    frame: Literal["sphere"] = "sphere"
-    heatmap_shape: tuple[Side, Side] = HEATMAP_SHAPE
+    frame: FrameName = "sphere"
+    heatmap_shape: tuple[Side, Side] = Field(default_factory=lambda data: FRAMES[data["frame"]].heatmap_shape)
     versions: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions as read from a file: points in degrees by row, heatmaps (n, H, W) float16 or None."""
+    """Predictions as read from a file: points by row, in the columns of their frame; heatmaps (n, H, W) float16 or None."""
 
     header: PredictionHeader
     table: pd.DataFrame
     heatmaps: NDArray[np.float16] | None = None
 
     @property
+    def points(self) -> sphere.FloatArray:
+        """Predicted points (n, 2) as they stand in the file: longitude and latitude in degrees, or fractions of a photo."""
+        return self.table[list(FRAMES[self.header.frame].points)].to_numpy(dtype=np.float64)
+
+    @property
     def directions(self) -> sphere.FloatArray:
-        """Predicted directions (n, 3)."""
-        lonlat = np.radians(self.table[["gaze_lon_deg", "gaze_lat_deg"]].to_numpy(dtype=np.float64))
+        """Predicted directions (n, 3), of predictions on the sphere."""
+        lonlat = np.radians(self.points)
         return sphere.direction_from_lonlat(lonlat[:, 0], lonlat[:, 1])
 
 
@@ -129,22 +155,27 @@ def read_predictions(path: Path) -> Predictions:
         magic = stream.read(4)
     if magic == b"PAR1":
         return _read_parquet(path)
-    table = read_points(path)
+    raw = _read_text(path)
     sidecar = path.with_name(path.name + ".json")
     if sidecar.is_file() and sidecar.stat().st_size > MAX_HEADER_BYTES:
         raise InputError(f"Expected a header of at most {MAX_HEADER_BYTES} bytes in {sidecar}, found more. Write it again.")
     header = _header(read_json(sidecar, f"header of {path.name}"), sidecar)
-    return Predictions(header, table)
+    return Predictions(header, _points(raw, FRAMES[header.frame], path))
 
 
-def read_points(path: Path) -> pd.DataFrame:
-    """Read a table of points from CSV or JSON lines (by suffix); types are checked, nothing else.
+def read_points(path: Path, frame: FrameName = "sphere") -> pd.DataFrame:
+    """Read a table of points of a frame from CSV or JSON lines (by suffix); types are checked, nothing else.
 
     Raises
     ------
     InputError
         The file is missing, too large, of another format, or lacks a required column.
     """
+    return _points(_read_text(path), FRAMES[frame], path)
+
+
+def _read_text(path: Path) -> pd.DataFrame:
+    """Known columns of CSV or JSON lines, as they stand."""
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
     if not path.is_file():
         raise InputError(f"Expected a table of points at {path}, but there is no such file. Check the path.")
@@ -158,7 +189,7 @@ def read_points(path: Path) -> pd.DataFrame:
     table = readers[path.suffix](path)
     if len(table) > MAX_ROWS:
         raise InputError(f"Expected at most {MAX_ROWS} rows in {path}, found {len(table)}. Predict one split alone.")
-    return _points(table, path)
+    return table
 
 
 def _header(content: object, path: Path) -> PredictionHeader:
@@ -200,7 +231,7 @@ def _read_parquet(path: Path) -> Predictions:
     header = _header(content, path)
     heatmaps = _heatmaps(table.column("heatmap"), header, path) if "heatmap" in table.column_names else None
     points = table.select([name for name in table.column_names if name != "heatmap"])
-    return Predictions(header, _points(_frame(points, path), path), heatmaps)
+    return Predictions(header, _points(_frame(points, path), FRAMES[header.frame], path), heatmaps)
 
 
 def _wanted_columns(file: pq.ParquetFile, path: Path) -> list[str]:
@@ -209,7 +240,7 @@ def _wanted_columns(file: pq.ParquetFile, path: Path) -> list[str]:
     Runs and dictionaries make a column of equal values as small as one likes, so what counts is the number of values.
     """
     metadata, schema = file.metadata, file.schema_arrow
-    wanted = {*POINT_COLUMNS, *OPTIONAL_COLUMNS, "heatmap"}
+    wanted = {*TEXT_COLUMNS, "heatmap"}
     names = [name for name in schema.names if name in wanted]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"Expected each column once in {path}, found {first_ids(twice)} twice. Drop one of them.")
@@ -275,7 +306,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             head = next(csv.reader(stream), [])
-        known = [name for name in head if name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS)]
+        known = [name for name in head if name in TEXT_COLUMNS]
         table = pd.read_csv(path, usecols=sorted(set(known)), nrows=MAX_ROWS + 1, **options) if known else None
     except (ValueError, csv.Error) as error:  # of decoding too
         raise InputError(f"Expected CSV with a header row in {path}, but it cannot be read: {error}. Write it again.") from None
@@ -286,7 +317,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
     """The keys that are read, and no others, as above."""
-    wanted = (*POINT_COLUMNS, *OPTIONAL_COLUMNS)
     rows: list[dict[str, Any]] = []
     try:
         with path.open(encoding="utf-8") as stream:
@@ -296,7 +326,7 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
                 row = json.loads(line)
                 if not isinstance(row, dict):
                     raise InputError(f"Expected one JSON object per line in {path}, found other values. Write it again.")
-                rows.append({name: row[name] for name in wanted if name in row})
+                rows.append({name: row[name] for name in TEXT_COLUMNS if name in row})
                 if len(rows) > MAX_ROWS:
                     break
     except (ValueError, RecursionError) as error:
@@ -311,14 +341,14 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
         raise InputError(f"Expected ids and numbers in {path}, found one that is neither: {error}. Write it again.") from None
 
 
-def _points(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    missing = [name for name in POINT_COLUMNS if name not in table.columns]
+def _points(table: pd.DataFrame, frame: Frame, path: Path) -> pd.DataFrame:
+    missing = [name for name in frame.columns if name not in table.columns]
     if missing:
         raise InputError(
-            f"Expected the columns {', '.join(POINT_COLUMNS)} in {path}, found {', '.join(map(str, table.columns)) or 'none'}: "
+            f"Expected the columns {', '.join(frame.columns)} in {path}, found {', '.join(map(str, table.columns)) or 'none'}: "
             f"missing {', '.join(missing)}. Add them; see docs/submissions.md."
         )
-    names = [name for name in (*POINT_COLUMNS, *OPTIONAL_COLUMNS) if name in table.columns]
+    names = [name for name in (*frame.columns, *OPTIONAL_COLUMNS) if name in table.columns]
     points = table[names].copy()
     try:
         return _typed(points, path)

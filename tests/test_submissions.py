@@ -85,6 +85,11 @@ def _twice(predictions: Predictions, rows: list[int]) -> Predictions:
     )
 
 
+def _in_photos(predictions: Predictions) -> Predictions:
+    header = predictions.header.model_copy(update={"frame": "photo"})
+    return replace(predictions, header=header, table=predictions.table.assign(gaze_x=0.5, gaze_y=0.5))
+
+
 SEVEN = [10, 20, 30, 40, 50, 60, 70]
 
 
@@ -97,6 +102,7 @@ PLANTED: dict[str, tuple[Callable[[Predictions], Predictions], list[int] | None]
     "dataset-name": (lambda p: _rekey(p, name="other {dataset}"), None),
     "dataset-version": (lambda p: _rekey(p, version="9.9.9"), None),
     "dataset-digest": (lambda p: _rekey(p, digest="c" * 64), None),
+    "frame": (lambda p: _in_photos(p), None),
     "split": (lambda p: replace(p, header=p.header.model_copy(update={"split": "val"})), None),
     "heatmap-shape": (
         lambda p: replace(
@@ -117,7 +123,7 @@ PLANTED: dict[str, tuple[Callable[[Predictions], Predictions], list[int] | None]
 
 
 def test_every_rule_is_planted_and_documented() -> None:
-    assert {*PLANTED, "unknown-id"} == set(RULES)
+    assert {*PLANTED, "unknown-id", "photo-range"} == set(RULES)  # the last is planted in tests/test_photo_frame.py
     documented = set(re.findall(r"`([a-z-]+)`", DOCS.read_text(encoding="utf-8")))
     assert set(RULES) <= documented
 
@@ -153,11 +159,12 @@ def test_an_unknown_id_is_also_a_missing_one(fake: Dataset) -> None:
 
 def test_all_faults_at_once_are_all_reported(fake: Dataset, tmp_path: Path) -> None:
     wrong = valid(fake)
-    for plant, _ in PLANTED.values():
+    together = {code: plant for code, (plant, _) in PLANTED.items() if code != "frame"}  # of another frame are other columns
+    for plant in together.values():
         wrong = plant(wrong)
     wrong = _renamed(wrong, [0], ["stranger"])
     faults = check_predictions(wrong, fake, "test")
-    assert [fault.code for fault in faults] == list(RULES)
+    assert [fault.code for fault in faults] == [code for code in RULES if code in together or code == "unknown-id"]
     counts = {fault.code: fault.count for fault in faults}
     assert counts["missing-id"] == 8  # seven left out, one renamed
     assert counts["duplicate-id"] == 7
@@ -168,14 +175,14 @@ def test_all_faults_at_once_are_all_reported(fake: Dataset, tmp_path: Path) -> N
     write_predictions(path, wrong)
     with pytest.raises(CheckFailed, match=r"15 kinds of fault") as caught:
         checked(path, fake, "test")
-    assert all(f"[{code}]" in str(caught.value) for code in RULES)
+    assert all(f"[{fault.code}]" in str(caught.value) for fault in faults)
 
 
 def test_180_is_accepted_and_more_is_not(fake: Dataset) -> None:
     right = valid(fake)
     assert not check_predictions(_value(right, [0], "gaze_lon_deg", 180.0), fake, "test")
     (fault,) = check_predictions(_value(right, [0, 1], "gaze_lon_deg", 359.5), fake, "test")
-    assert fault.found == "2 with values from 359.5 to 359.5"
+    assert fault.found == "2 with gaze_lon_deg from 359.5 to 359.5"
     assert "Subtract 360" in fault.remedy
 
 

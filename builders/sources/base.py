@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from srgaze360.errors import InputError, first_ids
+from srgaze360.photo_labels import PhotoLabels
 
 Unit = Literal["pixel", "fraction"]
 Projection = Literal["perspective", "equirectangular"]
@@ -65,7 +66,8 @@ class Person:
     """One person in a photo, as labelled.
 
     ``gaze`` has one point per annotation; it is empty where the target is unknown. With ``in_frame`` false the points, if
-    any, lie outside the photo (procedural data knows them). ``annotators`` names who gave each point, or is empty.
+    any, lie outside the photo (procedural data knows them). ``annotators`` names who gave each point, or is empty. ``eye`` is
+    where the eyes are, fractions of the photo, where the source says it.
     ``extras`` become columns of the dataset's annotations. ``repairs`` names what the reader had to mend.
     """
 
@@ -79,6 +81,7 @@ class Person:
     annotators: tuple[str, ...] = ()
     extras: Mapping[str, str | float | bool] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
+    eye: Point | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,12 @@ class Source:
     read: Callable[[Path, Any], Listing]
     options: type[SourceOptions] = SourceOptions
     role: Literal["gaze", "background"] = "gaze"
+
+    def photo_labels(self, root: Path, split: str) -> PhotoLabels:
+        """People of a split as the planar protocols score them (:mod:`builders.sources.photo_labels`)."""
+        from builders.sources.photo_labels import photo_labels
+
+        return photo_labels(self, root, split)
 
 
 @dataclass(frozen=True)

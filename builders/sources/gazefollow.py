@@ -333,14 +333,16 @@ def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:
     heads = table.iloc[starts]
     columns = (heads[column].tolist() for column in ("path", "split", "cluster", "file", "person", "source", "unit"))
     points = list(zip(table["gaze_x"].tolist(), table["gaze_y"].tolist(), strict=True))
+    eyes = zip(heads["eye_x"].tolist(), heads["eye_y"].tolist(), strict=True)
     lines = table["line"].tolist()
     people: dict[tuple[str, Split, str], list[Person]] = {}
     units: dict[str, Unit] = {"pixel": "pixel", "fraction": "fraction"}
-    for path, split, cluster, file, name, origin, unit, start, end, box, inside, swapped, unequal in zip(
+    for path, split, cluster, file, name, origin, unit, start, end, box, eye, inside, swapped, unequal in zip(
         *columns,
         starts.tolist(),
         ends.tolist(),
         boxes[starts].tolist(),
+        eyes,
         (heads["inout"] == 1).tolist(),
         inverted.tolist(),
         differing.tolist(),
@@ -356,6 +358,7 @@ def _photos(table: pd.DataFrame) -> tuple[Photo, ...]:
             in_frame=inside,
             extras={"origin": origin} if origin else {},
             repairs=(INVERTED,) * swapped + (DIFFERING,) * unequal + (ESTIMATED,) * (unit == "fraction"),
+            eye=eye,
         )
         people.setdefault((path, split, cluster), []).append(person)
     return tuple(Photo(*key, tuple(group)) for key, group in people.items())

@@ -1,10 +1,10 @@
-"""Groups by which the scores of the spherical protocol are broken down.
+"""Groups by which scores are broken down.
 
 Conventions
 -----------
-Every function labels samples: directions (n, 3) or angles (n,) in radians in, an array (n,) of group names out. Names are
-fit for tables and say their unit. Bands include their lower limit and exclude the upper one, except that the last band
-includes both. A sample without a known direction (NaN) is in the group ``"unknown"``.
+Every function labels samples: directions (n, 3), angles (n,) in radians, or fractions of a photo in, an array (n,) of group
+names out. Names are fit for tables and say their unit. Bands include their lower limit and exclude the upper one, except that
+the last band includes both. A sample without a known target (NaN) is in the group ``"unknown"``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from srgaze360 import sphere
 from srgaze360.errors import InputError
+from srgaze360.protocols import planar
 
 Labels = NDArray[np.str_]
 
@@ -29,10 +30,14 @@ LATITUDE_BANDS = (0.0, 30.0, 60.0, 90.0)
 HEAD_RADIUS_BANDS = (0.0, 2.0, 5.0, 10.0, 180.0)
 ARC_BANDS = (0.0, 15.0, 30.0, 60.0, 90.0, 180.0)
 
+# limits in fractions of a photo's sides
+REACH_BANDS = (0.0, 0.1, 0.2, 0.4, 1.5)
+HEAD_HEIGHT_BANDS = (0.0, 0.1, 0.2, 0.4, 1.0)
 
-def band_names(limits_deg: Sequence[float]) -> tuple[str, ...]:
+
+def band_names(limits: Sequence[float], unit: str = " deg") -> tuple[str, ...]:
     """Names of the bands between consecutive limits, in order, e.g. ``("0-30 deg", "30-60 deg")``."""
-    return tuple(f"{low:g}-{high:g} deg" for low, high in pairwise(limits_deg))
+    return tuple(f"{low:g}-{high:g}{unit}" for low, high in pairwise(limits))
 
 
 def band(angles: ArrayLike, limits_deg: Sequence[float]) -> Labels:
@@ -44,9 +49,14 @@ def band(angles: ArrayLike, limits_deg: Sequence[float]) -> Labels:
             f"Angles to be grouped must lie between {limits_deg[0]:g} and {limits_deg[-1]:g} degrees; found "
             f"{np.nanmin(degrees):g} to {np.nanmax(degrees):g}. Pass radians, and NaN where the angle is not known."
         )
-    names = np.array([*band_names(limits_deg), UNKNOWN])
-    index = np.searchsorted(np.asarray(limits_deg[1:-1]), degrees, side="right")
-    return np.asarray(names[np.where(np.isnan(degrees), len(names) - 1, index)])
+    return _in_bands(degrees, limits_deg, " deg")
+
+
+def _in_bands(values: ArrayLike, limits: Sequence[float], unit: str = "") -> Labels:
+    numbers = np.asarray(values, dtype=np.float64)
+    names = np.array([*band_names(limits, unit), UNKNOWN])
+    index = np.searchsorted(np.asarray(limits[1:-1]), numbers, side="right")
+    return np.asarray(names[np.where(np.isnan(numbers), len(names) - 1, index)])
 
 
 def latitude_band(directions: ArrayLike) -> Labels:
@@ -96,3 +106,19 @@ def groups(head: ArrayLike, head_radius: ArrayLike, target: ArrayLike) -> dict[s
         "head_target_arc": head_target_arc(head, target),
         "head_view": head_view(head, target),
     }
+
+
+def photo_groups(eyes: ArrayLike, head_heights: ArrayLike, points: ArrayLike, weights: ArrayLike) -> dict[str, Labels]:
+    """All groupings of people in photos: name -> label (n,) of each sample.
+
+    Parameters
+    ----------
+    eyes
+        Points (n, 2) of the eyes, fractions of the photo's sides.
+    head_heights
+        Heights (n,) of the head boxes, fractions of the photo's height.
+    points, weights
+        Annotations (n, m, 2), fractions, and their weights (n, m); who has none is in the group ``"unknown"`` by target.
+    """
+    reach = planar.distances(eyes, planar.mean_annotation(points, weights)[:, None])[:, 0]
+    return {"reach": _in_bands(reach, REACH_BANDS), "head_height": _in_bands(head_heights, HEAD_HEIGHT_BANDS)}
