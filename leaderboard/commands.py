@@ -198,9 +198,10 @@ def _print_record(record: ScoreRecord) -> None:
         if name in record.overall.metrics:
             arrow = ARROWS[protocol.metrics[name].better]
             table.add_row(f"{label} {signs[name]} {arrow}".replace("  ", " "), *cells(record.overall, name))
-    table.add_section()
     primary = protocol.primary
-    table.add_row(Text(f"{protocol.labels[primary]} {signs[primary]} by suite, condition", style="bold"))
+    if record.conditions:
+        table.add_section()
+        table.add_row(Text(f"{protocol.labels[primary]} {signs[primary]} by suite, condition", style="bold"))
     for group in record.conditions:
         table.add_row(Text(f"{group.suite}, {group.group}"), *cells(group, primary))
     OUT.print(table, soft_wrap=False)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -62,6 +63,16 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.hashsalt": "srgaze360",
 }
+
+
+class Ticks(NamedTuple):
+    """An axis of errors: where it ends, and the distance between ticks."""
+
+    longest: float
+    step: float
+
+
+ERROR_TICKS = {"deg": Ticks(180.0, 30.0), "rad": Ticks(np.pi, 0.5), "fraction of the photo's sides": Ticks(1.0, 0.2)}
 
 
 class Series(NamedTuple):
@@ -194,20 +205,12 @@ def conditions_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | No
     return Drawn(figure, pd.DataFrame([row for one in drawn for row in _data(one, one.record.conditions)]))
 
 
-def latitude_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
-    """Mean error of each predictor in each band of the target's absolute latitude."""
+def bands_figure(board: BoardTables, drawn: Sequence[Series], by: str, label: str) -> Drawn | None:
+    """Mean error of each predictor in each band of a breakdown; None where the protocol's people are not grouped by it."""
     del board
-    return _bands_figure(drawn, "target_latitude", "absolute latitude of the target")
-
-
-def arc_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
-    """Mean error of each predictor in each band of the arc from head to target."""
-    del board
-    return _bands_figure(drawn, "head_target_arc", "arc from head to target")
-
-
-def _bands_figure(drawn: Sequence[Series], by: str, label: str) -> Drawn:
     bands = [g for g in drawn[0].record.breakdowns if g.by == by]
+    if not bands:
+        return None
     figure = Figure(figsize=(WIDTH_IN, 3.0), layout="constrained")
     axes = figure.subplots()
     offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * min(0.06, 0.5 / len(drawn))
@@ -225,7 +228,7 @@ def _bands_figure(drawn: Sequence[Series], by: str, label: str) -> Drawn:
     axes.set_xlim(-0.5, len(bands) - 0.5)
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel(label)
-    axes.set_ylabel(f"mean {drawn[0].error}")
+    axes.set_ylabel(f"mean {drawn[0].row.protocol.error}\n({drawn[0].row.protocol.unit})")
     _legend(figure, drawn, lines=True)
     rows = [row for one in drawn for row in _data(one, [g for g in one.record.breakdowns if g.by == by])]
     return Drawn(figure, pd.DataFrame(rows))
@@ -236,7 +239,8 @@ def cumulative_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
     del board
     figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
     axes = figure.subplots()
-    longest = 180.0 if drawn[0].row.protocol.unit == "degrees" else np.pi
+    ticks = ERROR_TICKS[drawn[0].row.protocol.metrics[drawn[0].primary].unit]
+    longest = ticks.longest
     grid = np.linspace(0.0, longest, 361)
     found = []
     for place, one in enumerate(drawn):
@@ -248,8 +252,8 @@ def cumulative_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
         axes.plot(grid, share, linestyle=one.line, linewidth=1.4, markevery=(30 + 6 * (place % 10), 60), **one.point_style)
     axes.set_xlim(0.0, longest)
     axes.set_ylim(0.0, 1.01)
-    axes.set_xticks(range(0, 181, 30) if longest > np.pi else np.arange(0.0, 3.1, 0.5))
-    axes.set_xlabel(f"{drawn[0].error}, to the consensus")
+    axes.set_xticks(np.arange(0.0, longest + ticks.step / 100.0, ticks.step))
+    axes.set_xlabel(drawn[0].error)
     axes.set_ylabel("share of people at or below")
     _legend(figure, drawn, lines=True)
     return Drawn(figure, pd.concat(found, ignore_index=True))
@@ -303,8 +307,21 @@ PLOTS: dict[str, _Plot] = {
         "correction.",
         differences_figure,
     ),
-    "latitude": _Plot("Error against latitude", "Means with their intervals, ranking suite.", latitude_figure),
-    "arc": _Plot("Error against arc", "Means with their intervals, ranking suite.", arc_figure),
+    "latitude": _Plot(
+        "Error against latitude",
+        "Means with their intervals, ranking suite.",
+        partial(bands_figure, by="target_latitude", label="absolute latitude of the target"),
+    ),
+    "arc": _Plot(
+        "Error against arc",
+        "Means with their intervals, ranking suite.",
+        partial(bands_figure, by="head_target_arc", label="arc from head to target"),
+    ),
+    "reach": _Plot(
+        "Error against distance",
+        "Means with their intervals.",
+        partial(bands_figure, by="reach", label="distance from eyes to target (fractions of the photo's sides)"),
+    ),
     "cumulative": _Plot(
         "Cumulative distribution of errors", "People of the ranking suite; further up and left is better.", cumulative_figure
     ),

@@ -254,6 +254,7 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
             firsts,
         ),
     ]
+    tables = [table for table in tables if table.lines]  # photos of a source have no conditions
     places = [(first.overall, "Overall", first.ranking_suite), *((s, s.suite, s.group) for s in first.conditions)]
     standings = [Standing(section, label, firsts[s.key]) for s, section, label in places if s.key in firsts]
     also = published(first.protocol, first.dataset.name, first.split)
@@ -360,8 +361,9 @@ def _predictor_table(
                 tier=row.record.tier,
             )
         )
+    metrics = rows[0].protocol.metrics  # what a metric means is a protocol's own; AUC is several things
     headings = [
-        Heading(LABELS[m], UNIT_SIGNS.get(ALL_METRICS[m].unit, ""), ARROWS[ALL_METRICS[m].better], ALL_METRICS[m].description)
+        Heading(LABELS[m], UNIT_SIGNS.get(metrics[m].unit, ""), ARROWS[metrics[m].better], metrics[m].description)
         for m in table.metrics
     ]
     caption = f"Suite {table.suite or rows[0].record.ranking_suite}; {table.caption}"

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from leaderboard import published
 from leaderboard.board import add_notice, add_record, build_board, record_paths
-from leaderboard.protocols import ALL_METRICS, LABELS, PROTOCOLS
+from leaderboard.protocols import PROTOCOLS
 from leaderboard.records import read_record, read_samples, samples_path
 from leaderboard.scoring import score_file
 from srgaze360.dataset import Dataset
@@ -58,14 +58,18 @@ def pages(results: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 
-def test_names_of_metrics_belong_to_one_protocol() -> None:
-    assert sum(len(protocol.metrics) for protocol in PROTOCOLS.values()) == len(ALL_METRICS)
+def test_every_metric_is_in_a_table_and_looks_alike_in_all_protocols() -> None:
+    seen: dict[str, tuple[str, str, str]] = {}
+    for protocol in PROTOCOLS.values():
+        for name, metric in protocol.metrics.items():
+            look = (metric.unit, metric.better, protocol.labels[name])
+            assert seen.setdefault(name, look) == look, (protocol.name, name)
     for protocol in PROTOCOLS.values():
         assert set(protocol.labels) == set(protocol.metrics)
         shown = [name for table in protocol.tables for name in table.metrics if not (table.suite and name == protocol.primary)]
         assert sorted(shown) == sorted(protocol.metrics)  # every metric in one table, the primary in that of a suite as well
         assert protocol.tables[0].metrics[0] == protocol.primary
-    assert len(set(LABELS.values())) >= len(LABELS) - 1  # degrees and radians of one metric share a label
+        assert len(set(protocol.labels.values())) >= len(protocol.labels) - 1  # degrees and radians share a label
 
 
 def test_scores_are_those_of_the_protocol(data: Dataset, results: list[Path]) -> None:
@@ -89,7 +93,7 @@ def test_scores_are_those_of_the_protocol(data: Dataset, results: list[Path]) ->
 def test_points_alone_and_annotators_cannot_be_scored(data: Dataset, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"Expected heatmaps in .*points-None.parquet, because the gazefollow360 protocol"):
         result(tmp_path, data, "points", 0.2, protocol="gazefollow360")
-    with pytest.raises(InputError, match="gazefollow360 protocol scores heatmaps, which annotators do not give"):
+    with pytest.raises(InputError, match="gazefollow360 protocol has no human row: it scores heatmaps"):
         score_file("human", data, "test", tmp_path / "human.json", protocol="gazefollow360")
     with pytest.raises(InputError, match="Unknown protocol 'gazefolow360'. Did you mean 'gazefollow360'"):
         score_file("human", data, "test", tmp_path / "human.json", protocol="gazefolow360")

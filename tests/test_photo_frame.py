@@ -15,7 +15,6 @@ from listings import train_row, write_labels, write_picture
 from source_fixtures import write_gazefollow360, write_videoattentiontarget
 
 from builders.sources import gazefollow as source
-from leaderboard.protocols import PROTOCOLS
 from leaderboard.scoring import score_file
 from leaderboard.submissions import LIMITS, check_file
 from srgaze360.errors import InputError
@@ -251,14 +250,6 @@ def test_what_cannot_be_scored_says_so(labels: PhotoLabels, fake: object, tmp_pa
         score_file(path, labels, "test", out, protocol="gazefollow", suite="lens")
 
 
-def test_metrics_of_one_name_look_alike_in_all_protocols() -> None:
-    seen: dict[str, tuple[str, str, str]] = {}
-    for protocol in PROTOCOLS.values():
-        for name, metric in protocol.metrics.items():
-            look = (metric.unit, metric.better, protocol.labels[name])
-            assert seen.setdefault(name, look) == look, (protocol.name, name)
-
-
 # --- from the command line --------------------------------------------------------------------------------------------
 
 
@@ -294,6 +285,7 @@ def test_from_the_people_of_a_source_to_a_board(folder: Path, tmp_path: Path, ca
     assert ran.code == 0, ran.err
     text = (tmp_path / "site" / "board.md").read_text()
     assert "Distance from eyes to target" in text
+    assert "## By condition" not in text  # photos have none
     assert text.index("| centre") < text.index("| at the head") or "| 1 |" in text
     words = ("score", "human", "--data", data, "--protocol", "gazefollow", "--out", str(tmp_path / "h.json"))
     assert run_command(capsys, *words, "--resamples", "200").code == 0
