@@ -22,10 +22,10 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
-from leaderboard import published
 from leaderboard.latex import latex
 from leaderboard.notices import NOTICES, Notice, read_notices, write_notice
 from leaderboard.protocols import PROTOCOLS
+from leaderboard.published import to_csv as published_csv
 from leaderboard.records import (
     TIERS,
     ScoreRecord,
@@ -275,7 +275,7 @@ def build_board(board: Path, out: Path) -> Built:
         "board.json": to_json(tables),
     }
     if tables.published:
-        texts["published.csv"] = published.to_csv(tables.published)
+        texts["published.csv"] = published_csv(tables.published)
     for name, text in texts.items():
         write_text(out / name, text)
     if out.resolve() != board.resolve():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leaderboard.published_command import published_numbers
+
 if TYPE_CHECKING:
     from leaderboard.pairs import Difference
     from leaderboard.records import GroupScores, ScoreRecord
@@ -285,6 +287,9 @@ def _print_differences(found: list[Difference]) -> None:
                 Text(one.verdict, style=style),
             )  # fmt: skip
         OUT.print(table, soft_wrap=False)
+
+
+board.command("published")(published_numbers)
 
 
 @board.callback()

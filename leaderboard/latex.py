@@ -4,7 +4,8 @@ Conventions
 -----------
 Needs ``booktabs``, and ``graphicx`` to shrink tables that are wider than the text. Best bold, second underlined,
 ``\textsuperscript{a}`` for what is not significantly worse than the best, ``\textsuperscript{c}`` for groups too small to lean
-on. Intervals stand below their number in small type. What a submitter says of itself is escaped, so that it is text whatever it
+on. Intervals stand below their number in small type. Published numbers have two floats of their own: the numbers, and what they
+are. What a submitter says of itself is escaped, so that it is text whatever it
 holds; letters beyond Latin need a font that has them.
 """
 
@@ -14,6 +15,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from leaderboard.notices import Notice
+from leaderboard.published import TITLE, PublishedTable
 from leaderboard.tables import ARROWS, BoardTables, Cell, Heading, Line, Table
 from leaderboard.text import TRUST_NOTE
 
@@ -30,7 +32,9 @@ def latex(board: BoardTables) -> str:
     """Every table of the board, after a comment that says what it is of."""
     facts = [f"% {name}: {' '.join(value.split())}" for name, value in board.facts.items()]
     head = [r"% Made by srgaze360 board build. Needs \usepackage{booktabs,graphicx}.", *facts]
-    return "\n".join(head) + "\n" + "".join(f"\n{_table(table, board.notices)}" for table in board.tables)
+    tables = [_table(table, board.notices) for table in board.tables]
+    also = [_published(board.published), _definitions(board.published)] if board.published else []
+    return "\n".join(head) + "\n" + "".join(f"\n{table}" for table in [*tables, *also])
 
 
 def escaped(text: str) -> str:
@@ -63,22 +67,72 @@ def _table(table: Table, notices: Sequence[Notice]) -> str:
         " & ".join([*heads, *(["Trust"] if ranking else [])]) + r" \\",
     ]
     inner += [r"\midrule", *lines, r"\bottomrule", r"\end{tabular}"]
-    inner = [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%", *inner, "}"]  # smaller where it is too wide
     caption = f"{escaped(table.title)}: {escaped(table.caption)} Best bold, second underlined; \\textsuperscript{{a}} not "
     caption += (
         "significantly worse than the best; \\textsuperscript{c} too few people or clusters to lean on; below each number "
     )
     caption += "its 95\\,\\% interval." + (f" {escaped(TRUST_NOTE)}" if ranking else "")
-    outer = [
+    return _float(table.key, caption, _fitted(inner))
+
+
+def _float(key: str, caption: str, inner: Sequence[str], size: str = r"\small") -> str:
+    head = [
         r"\begin{table*}",
         r"\centering",
         rf"\caption{{{caption}}}",
-        rf"\label{{tab:srgaze360-{table.key}}}",
+        rf"\label{{tab:srgaze360-{key}}}",
         r"\vspace{4pt}",
-        r"\small",
-        *inner,
+        size,
     ]
-    return "\n".join([*outer, r"\end{table*}"]) + "\n"
+    return "\n".join([*head, *inner, r"\end{table*}"]) + "\n"
+
+
+def _fitted(tabular: Sequence[str]) -> list[str]:
+    """A tabular that is made smaller where it is too wide."""
+    return [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%", *tabular, "}"]
+
+
+def _published(table: PublishedTable) -> str:
+    """The float of published numbers: sections by definition, remarks and readings by number."""
+    remarks = _remarks(table)
+    heads = ["Method", *(column.heading for column in table.columns.values()), "Source"]
+    body: list[str] = []
+    for _, definition, rows in table.sections:
+        body.append(rf"\multicolumn{{{len(heads)}}}{{l}}{{\textit{{{escaped(definition.title)}}}}} \\")
+        for row in rows:
+            method = escaped(row.method) + (rf"\textsuperscript{{{remarks[row.note]}}}" if row.note else "")
+            values = [row.printed.get(name, "--") for name in table.columns]
+            source = f"{escaped(table.sources[row.source])} [{table.marks[row.reading]}]"
+            body.append("{}" + " & ".join([method, *values, source]) + r" \\")
+    inner = [
+        rf"\begin{{tabular}}{{@{{}}l{'r' * len(table.columns)}l@{{}}}}",
+        r"\toprule",
+        " & ".join(map(escaped, heads)) + r" \\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return _float("published", f"{escaped(TITLE)}: {escaped(table.caption)}", _fitted(inner), r"\footnotesize")
+
+
+def _definitions(table: PublishedTable) -> str:
+    """The float that says what the published numbers are, what is doubtful, and where they were read."""
+    paragraphs = [
+        rf"\textit{{{escaped(definition.title)}}}: "
+        + " ".join(f"{escaped(title)}: {escaped(text)}." for title, text in table.defined(definition))
+        for _, definition, _ in table.sections
+    ]
+    paragraphs += [rf"\textsuperscript{{{number}}} {escaped(text)}." for text, number in _remarks(table).items()]
+    paragraphs += [f"[{number}] Read in: {escaped(table.readings[key])}." for key, number in table.marks.items()]
+    inner = [r"\begin{minipage}{\textwidth}", "\n\n".join(paragraphs), r"\end{minipage}"]
+    return _float("published-definitions", "What the published numbers are", inner, r"\footnotesize")
+
+
+def _remarks(table: PublishedTable) -> dict[str, int]:
+    """The number of each remark, in the order of the rows; equal ones share it."""
+    notes = dict.fromkeys(row.note for _, _, rows in table.sections for row in rows if row.note)
+    return {note: number for number, note in enumerate(notes, start=1)}
 
 
 def _heading(heading: Heading) -> str:

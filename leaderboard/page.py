@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard import published
 from leaderboard.comparison import FEW_CLUSTERS, FEW_PEOPLE
 from leaderboard.plots import Picture
+from leaderboard.published import TITLE
 from leaderboard.records import TIERS, record_name
 from leaderboard.tables import ARROWS, BLANK, FEW_MARK, FIRST_MARK, READS_MARK, UNIT_SIGNS, BoardTables, Cell, Line
 from leaderboard.text import FIRST_CAPTION, FIRST_TITLE, TRUST_NOTE
@@ -75,7 +75,7 @@ def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
         "error": protocol.error.capitalize(),
         "primary": protocol.primary,
         "sign": UNIT_SIGNS.get(protocol.metrics[protocol.primary].unit, ""),
-        "published": published,
+        "published_title": TITLE,
         "first_title": FIRST_TITLE,
         "first_caption": FIRST_CAPTION,
         "first_mark": FIRST_MARK,

@@ -22,7 +22,7 @@ import numpy as np
 from leaderboard.comparison import RESAMPLES, Aligned, FirstGroup, aligned, few, first_of
 from leaderboard.notices import Notice
 from leaderboard.protocols import ALL_METRICS, LABELS, MetricTable, Protocol
-from leaderboard.published import Published, published
+from leaderboard.published import PublishedTable, published
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
 from leaderboard.scoring import BREAKDOWNS, MINIMUM_PEOPLE
 from leaderboard.seeds import GroupKey, Row, members
@@ -172,7 +172,7 @@ class BoardTables:
     """Everything a board shows: its rows in the order of their ranks, their ranks with intervals, and the tables.
 
     ``standings`` say who is first overall and in each condition (none with fewer than two predictors to compare); ``notices``
-    are the predictors without a number; ``published`` are numbers of others, which are no part of any table.
+    are the predictors without a number; ``published`` are numbers of others, a table of their own, or None.
     """
 
     rows: list[Row]
@@ -181,7 +181,7 @@ class BoardTables:
     tables: list[Table]
     standings: list[Standing]
     notices: list[Notice]
-    published: tuple[Published, ...]
+    published: PublishedTable | None
 
     @property
     def records(self) -> list[ScoreRecord]:

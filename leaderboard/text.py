@@ -3,8 +3,8 @@
 Conventions
 -----------
 Numbers come written from :mod:`leaderboard.tables`. What a submitter says is escaped, so that Markdown shows it as it is. CSV
-is tidy: a row per cell, and one per notice. Published numbers are a section of their own in Markdown and never in the CSV,
-whose column of values holds ours alone.
+is tidy: a row per cell, and one per notice. Published numbers are a section of their own in Markdown and JSON and never in the
+CSV, whose column of values holds ours alone: they have a file of their own (:func:`leaderboard.published.to_csv`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from leaderboard import published
 from leaderboard.comparison import ALPHA, FEW_CLUSTERS, FEW_PEOPLE, few
 from leaderboard.notices import Notice
 from leaderboard.protocols import LABELS, PRIMARY_RAD
+from leaderboard.published import TITLE, PublishedTable
 from leaderboard.tables import BLANK, FEW_MARK, FIRST_MARK, READS_MARK, BoardTables, Cell, Standing, Table
 
 FIRST_TITLE = "First in each condition"
@@ -48,7 +48,7 @@ def markdown(board: BoardTables) -> str:
         if table.key == "conditions" and board.standings:
             lines += ["", f"## {FIRST_TITLE}", "", FIRST_CAPTION, "", *_markdown_standings(board.standings)]
     if board.published:
-        lines += ["", f"## {published.TITLE}", "", published.CAPTION, "", *_grid(published.HEADINGS, board.published, 1)]
+        lines += ["", *_markdown_published(board.published)]
     reading = [record.predictor for record in board.records if record.predictor.reads]
     if reading:
         lines += ["", f"{READS_MARK} reads more of the annotations than the panorama and the head:", ""]
@@ -73,11 +73,32 @@ def reading_note() -> str:
     )
 
 
-def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int) -> list[str]:
-    """Lines of a Markdown table of plain texts; two columns from ``numbers_from`` on are aligned to the right."""
-    align = ["---:" if numbers_from <= place < numbers_from + 2 else "---" for place in range(len(headings))]
+def _grid(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: range) -> list[str]:
+    """Lines of a Markdown table of plain texts; the columns ``numbers`` are aligned to the right."""
+    align = ["---:" if place in numbers else "---" for place in range(len(headings))]
     lines = [[_plain(text) for text in headings], align, *([_plain(text) or BLANK for text in row] for row in rows)]
     return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _markdown_published(table: PublishedTable) -> list[str]:
+    """The section of published numbers: a table for each definition, and where they were read."""
+    lines = [f"## {TITLE}", "", _plain(table.caption)]
+    for _, definition, rows in table.sections:
+        columns = [name for name in table.columns if name in definition.columns]
+        headings = ["Method", *(table.columns[name].heading for name in columns), "Source", "Remark"]
+        cells = [
+            [
+                row.method,
+                *(row.printed.get(name, "") for name in columns),
+                f"{table.sources[row.source]} [{table.marks[row.reading]}]",
+                row.note,
+            ]
+            for row in rows
+        ]
+        lines += ["", f"### {_plain(definition.title)}", "", *_grid(headings, cells, range(1, 1 + len(columns))), ""]
+        lines += [f"- {_plain(title)}: {_plain(text)}." for title, text in table.defined(definition)]
+    lines += ["", "Read in:", ""]
+    return lines + [f"- {_plain(f'[{number}]')} {_plain(table.readings[key])}." for key, number in table.marks.items()]
 
 
 def _markdown_standings(standings: Sequence[Standing]) -> list[str]:
@@ -92,7 +113,7 @@ def _markdown_standings(standings: Sequence[Standing]) -> list[str]:
         )
         for one in standings
     ]
-    return _grid(FIRST_HEADINGS, rows, 4)
+    return _grid(FIRST_HEADINGS, rows, range(4, 6))
 
 
 def _markdown_table(table: Table, notices: Sequence[Notice]) -> list[str]:
@@ -232,7 +253,7 @@ def to_json(board: BoardTables) -> str:
             for one in board.standings
         ],
         "without_number": [notice.model_dump(mode="json") for notice in board.notices],
-        "published": [one._asdict() for one in board.published],
+        "published": board.published.records() if board.published else [],
     }
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from boards import result
 from fakes import fake_dataset
 
 from leaderboard.board import add_record, build_board
+from leaderboard.page import page as board_page
+from leaderboard.published import published_table
 from leaderboard.scoring import score_file
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make .venv/.installed-dev)")
@@ -169,3 +172,51 @@ def test_without_script_everything_is_there(browser: Any, pages: Path) -> None:
     assert not plain.locator("#controls").is_visible()
     assert not plain.locator("button.unfold").first.is_visible()
     context.close()
+
+
+# --- published numbers beside it ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board beside the longest table of published numbers, as a board of its protocol would have it."""
+    folder = tmp_path_factory.mktemp("published")
+    data = fake_dataset(folder / "data", people=40)
+    for name, spread in (("near", 0.1), ("far", 1.0)):
+        add_record(result(folder, data, name, spread, heatmaps=True, protocol="gazefollow360"), folder / "board")
+    tables = build_board(folder / "board", folder / "pages").tables
+    (folder / "index.html").write_text(board_page(replace(tables, published=published_table("gazefollow")), []))
+    return folder / "index.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_published_numbers_stay_apart_from_sorting_and_filters(browser: Any, published: Path, scheme: str) -> None:
+    opened = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme=scheme)
+    heard: list[str] = []
+    opened.on("console", lambda message: heard.append(message.text))
+    opened.on("pageerror", lambda error: heard.append(str(error)))
+    opened.goto(published.as_uri())
+    section = opened.locator("#published")
+    assert section.get_by_role("heading", name="As published, not re-run").is_visible()
+    rows = section.locator("tbody tr:not(.section):not(.defined)")
+    before = [row.inner_text() for row in rows.all()]
+    assert len(before) == len(published_table("gazefollow").rows)
+    assert section.locator("tr.section").count() == len(published_table("gazefollow").definitions)
+    sort_button(opened, "Distance").click()
+    sort_button(opened, "Distance").click()
+    opened.get_by_label("Predictor", exact=True).fill("near")
+    assert names(opened) == ["near"]
+    assert [row.inner_text() for row in rows.all()] == before
+    assert section.locator("button.sort").count() == 0  # a column holds one quantity within a section only
+    assert all(row.is_visible() for row in rows.all())
+    assert heard == []
+    opened.close()
+
+
+def test_published_numbers_on_a_phone(browser: Any, published: Path) -> None:
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(published.as_uri())
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    defined = phone.locator("#published tr.defined span").first
+    assert defined.bounding_box()["width"] <= 390  # the text that says what a column is can be read without scrolling
+    phone.close()

@@ -1,4 +1,4 @@
-"""Boards of the gazefollow360 protocol, numbers of others beside them, and methods without a number."""
+"""Boards of the gazefollow360 protocol, and methods without a number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from boards import result
 from fakes import fake_dataset
 from typer.testing import CliRunner
 
-from leaderboard import published
 from leaderboard.board import add_notice, add_record, build_board, record_paths
 from leaderboard.protocols import PROTOCOLS
 from leaderboard.records import read_record, read_samples, samples_path
@@ -146,54 +145,6 @@ def test_pages_are_in_radians_and_rank_by_the_primary_metric(results: list[Path]
     for name in ("ranking", "decoding", "conditions", "breakdowns"):
         assert f'<section id="{name}"' in page
     assert '<section id="hits"' not in page
-
-
-def test_published_numbers_stand_apart(pages: Path) -> None:
-    text, page = (pages / "board.md").read_text(), (pages / "index.html").read_text()
-    before, section = text.split("## As published, not recomputed here")
-    section = section.partition("\n## ")[0]
-    for row in published.TABLE:
-        assert f"| {row.distance_rad} | {row.auc} |" in section
-        assert row.distance_rad not in before
-        assert row.distance_rad in page
-    assert "0.6067" in section
-    assert "MMRGaze360" not in text
-    # ours are not in their section, theirs not in our table, ranked nowhere
-    assert not re.search(r"\| (near|far) ", section)
-    rows = list(csv.DictReader(io.StringIO((pages / "board.csv").read_text())))
-    assert {row["predictor"] for row in rows if row["table"] != "notices"} == {"near", "far"}
-    assert "0.6067" not in (pages / "board.csv").read_text()
-    theirs = list(csv.DictReader(io.StringIO((pages / "published.csv").read_text())))
-    assert [row["method"] for row in theirs] == [row.method for row in published.TABLE]
-    assert all(row["source"] and row["distance_definition"] and row["auc_definition"] for row in theirs)
-
-
-def test_published_numbers_are_those_of_the_source() -> None:
-    numbers = {(row.method, row.distance_rad, row.auc) for row in published.TABLE}
-    assert len(numbers) == 11
-    assert {
-        ("Random", "1.5357", "0.5056"), ("Li et al. (full model)", "0.6067", "0.8104"), ("Human level", "0.2531", "0.9350"),
-        ("GDE module (direction only)", "0.6880", "0.7311"), ("SALICON (saliency, no gaze)", "1.0940", "0.8002"),
-        ("Re-implementation of Li et al.", "0.6157", "0.7803"), ("Re-implementation of Li et al.", "0.6157", "0.8673"),
-    } <= numbers  # fmt: skip
-    # one model, two numbers: the definitions must tell them apart
-    twice = [row.auc_definition for row in published.TABLE if row.distance_rad == "0.6157"]
-    assert len(set(twice)) == 2
-
-
-@pytest.mark.parametrize(
-    ("protocol", "dataset", "split", "shown"),
-    [
-        ("gazefollow360", "GazeFollow360", "test", True),
-        ("gazefollow360", "srgaze360-gazefollow360-1.0", "test", True),
-        ("gazefollow360", "srgaze360-1.0", "test", False),
-        ("gazefollow360", "procedural-benchmark", "test", False),
-        ("gazefollow360", "gazefollow360", "val", False),
-        ("spherical", "gazefollow360", "test", False),
-    ],
-)
-def test_where_published_numbers_are_shown(protocol: str, dataset: str, split: str, shown: bool) -> None:
-    assert bool(published.published(protocol, dataset, split)) is shown
 
 
 # --- notices ----------------------------------------------------------------------------------------------------------

@@ -53,13 +53,8 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition("Ang.", "angle_to_mean_deg", "to the mean annotation"),
 )
 
-# As printed, text and all: the number of digits says how exactly a definition can be told from another.
-PUBLISHED: dict[str, dict[str, str]] = {
-    "Random": {"AUC": "0.504", "Dist.": "0.484", "Min Dist.": "0.391", "Ang.": "69"},
-    "Center": {"AUC": "0.633", "Dist.": "0.313", "Min Dist.": "0.230", "Ang.": "49"},
-    "Fixed bias": {"AUC": "0.674", "Dist.": "0.306", "Min Dist.": "0.219", "Ang.": "48"},
-    "One human": {"AUC": "0.924", "Dist.": "0.096", "Min Dist.": "0.040", "Ang.": "11"},
-}
+# Columns of the published table as :mod:`leaderboard.published` has it.
+PUBLISHED_AS = {"AUC": "auc", "Dist.": "distance", "Min Dist.": "distance_min", "Ang.": "angle_deg"}
 VARIANTS = {"One human": ("one left out", "itself included")}
 
 
@@ -177,13 +172,18 @@ def gazefollow_baselines(test: Labels, train: pd.DataFrame | None = None, draws:
 def _rows(predictor: str, draws: list[dict[str, float]], variant: str = "") -> list[Row]:
     import numpy as np
 
+    from leaderboard.published import published_table
+
+    # as printed, text and all: the number of digits says how exactly a definition can be told from another
+    rows = published_table("gazefollow").rows
+    numbers = next(row.printed for row in rows if (row.method, row.source) == (predictor, "recasens2015"))
     found = []
     for column, key, words in DEFINITIONS:
         if key not in draws[0]:
             continue
         values = np.array([draw[key] for draw in draws])
         value, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-        printed = PUBLISHED[predictor][column]
+        printed = numbers[PUBLISHED_AS[column]]
         digits = len(printed.partition(".")[2])
         off = abs(value - float(printed))
         if spread is not None:
