@@ -25,9 +25,9 @@ from scipy.integrate import quad
 from builders.report import figure as report
 from builders.report import tally
 from builders.report.figure import draw_report, report_figure
-from builders.report.panels import style
 from builders.report.tally import density, examples, read_rows, uniform_arc, uniform_latitude
 from srgaze360.dataset import Dataset, DatasetInfo
+from srgaze360.drawing import style
 from srgaze360.files import digest
 from srgaze360.images import write_image
 

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from builders.report.panels import INK, Pen, Plane, draw_people, save, show, style
 from builders.report.tally import WHOLE, density, examples, uniform_arc, uniform_latitude
 from srgaze360 import sphere
 from srgaze360.dataset import ANNOTATIONS_FILE, SPLITS, Dataset, DatasetInfo, Sample
+from srgaze360.drawing import INK, Pen, Plane, draw_people, save, show, style
 from srgaze360.errors import InputError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def draw_report(out: Path, info: DatasetInfo, rows: pd.DataFrame) -> None:
 
 
 def report_figure(out: Path, info: DatasetInfo, rows: pd.DataFrame) -> Figure:
-    """The figure that :func:`draw_report` saves; make and save it under :func:`builders.report.panels.style`."""
+    """The figure that :func:`draw_report` saves; make and save it under :func:`srgaze360.drawing.style`."""
     from matplotlib.figure import Figure
 
     conditions = [(suite, condition) for suite, names in info.suites.items() for condition in names]

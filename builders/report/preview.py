@@ -1,6 +1,6 @@
 """A contact sheet of a built dataset: each panorama with its head boxes, gaze and arcs, and a viewport on one person.
 
-What is drawn, and in which colours, is said in :mod:`builders.report.panels`. The viewport is a pinhole view centred between
+What is drawn, and in which colours, is said in :mod:`srgaze360.drawing`. The viewport is a pinhole view centred between
 head and gaze.
 """
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from builders.report.panels import Pen, Plane, draw_people, save, show, style
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset, Sample
+from srgaze360.drawing import Pen, Plane, draw_people, save, show, style
 from srgaze360.files import generator
 from srgaze360.reproject import sphere_to_view
 

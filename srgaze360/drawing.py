@@ -71,11 +71,14 @@ class Plane:
         """A whole panorama, ``width`` pixels wide."""
         return cls(Camera.equirectangular(width), np.eye(3))
 
+    def pixels(self, directions: sphere.FloatArray) -> sphere.FloatArray:
+        """Pixels (n, 2) of directions (n, 3), within the picture or beyond its sides; NaN where the lens does not see them."""
+        return self.camera.project(sphere.rotate(self.rotation.T, directions)).pixels
+
     def place(self, directions: sphere.FloatArray) -> sphere.FloatArray:
         """Pixels (n, 2) of directions (n, 3); NaN where the picture does not show them."""
-        projection = self.camera.project(sphere.rotate(self.rotation.T, directions))
-        shown = projection.valid & self.camera.contains(projection.pixels)
-        return np.where(shown[:, None], projection.pixels, np.nan)
+        pixels = self.pixels(directions)
+        return np.where(self.camera.contains(pixels)[:, None], pixels, np.nan)
 
 
 def style(size: float) -> AbstractContextManager[None]:
@@ -100,22 +103,22 @@ def draw_people(axes: Axes, plane: Plane, people: Sequence[Sample], pen: Pen) ->
     """Draw heads, arcs and gaze of ``people`` over a picture: all arcs first, so that no line hides a head or a target."""
     targets = [(person, person.gaze) for person in people if person.gaze is not None]
     for person, gaze in targets:
-        _draw_line(axes, plane, sphere.great_circle_arc(person.head, gaze, ARC_POINTS), ARC, pen)
+        draw_line(axes, plane, sphere.great_circle_arc(person.head, gaze, ARC_POINTS), ARC, pen)
     for person in people:
         if person.head_radius >= pen.box_from:
-            _draw_line(axes, plane, _outline(person.head_box), HEAD, pen)
+            draw_line(axes, plane, box_outline(person.head_box), HEAD, pen)
         else:
-            _draw_mark(axes, plane, person.head, "s", HEAD, pen.square, pen)
+            draw_mark(axes, plane, person.head, "s", HEAD, pen.square, pen)
     for person, gaze in targets:
         if len(person.points) and pen.dot:
             x, y = plane.place(person.points).T
             axes.plot(x, y, ".", color=POINT, markersize=pen.dot, markeredgecolor="black", markeredgewidth=0.4)
-        _draw_mark(axes, plane, gaze, "o", CONSENSUS, pen.ring, pen)
+        draw_mark(axes, plane, gaze, "o", CONSENSUS, pen.ring, pen)
     axes.set_xlim(0, plane.camera.width)
     axes.set_ylim(plane.camera.height, 0)
 
 
-def _outline(box: tuple[float, float, float, float], samples: int = 24) -> sphere.FloatArray:
+def box_outline(box: tuple[float, float, float, float], samples: int = 24) -> sphere.FloatArray:
     """Directions (n, 3) around a head box given in fractions of the panorama."""
     u0, v0, u1, v1 = box
     side = np.linspace(0.0, 1.0, samples)
@@ -125,15 +128,16 @@ def _outline(box: tuple[float, float, float, float], samples: int = 24) -> spher
     return sphere.direction_from_pixel(np.stack([u, v], axis=-1), 1, 1)
 
 
-def _draw_mark(axes: Axes, plane: Plane, direction: sphere.FloatArray, shape: str, colour: str, size: float, pen: Pen) -> None:
+def draw_mark(axes: Axes, plane: Plane, direction: sphere.FloatArray, shape: str, colour: str, size: float, pen: Pen) -> None:
+    """Draw an open mark around a direction; nothing where the picture does not show it."""
     x, y = plane.place(direction[None])[0]
     for edge, width in (("black", pen.line + pen.halo), (colour, pen.line)):
         axes.plot(x, y, shape, color=edge, fillstyle="none", markersize=size, markeredgewidth=width)
 
 
-def _draw_line(axes: Axes, plane: Plane, directions: sphere.FloatArray, colour: str, pen: Pen) -> None:
+def draw_line(axes: Axes, plane: Plane, directions: sphere.FloatArray, colour: str, pen: Pen) -> None:
     """Draw a line over a picture; it is broken where it leaves on one side of the seam and comes back on the other."""
-    pixels = plane.place(directions)
+    pixels = plane.pixels(directions)
     jumps = np.flatnonzero(np.abs(np.diff(pixels[:, 0])) > plane.camera.width / 2.0) + 1
     x, y = np.insert(pixels, jumps, np.nan, axis=0).T
     axes.plot(x, y, color="black", linewidth=pen.line + pen.halo, alpha=0.55, solid_capstyle="round")
