@@ -356,6 +356,38 @@ def build(
     say(escape(f"Written: {built.files[0]} and {len(built.files) - 1} more files in {out}"))
 
 
+@board.command("panels")
+def panels(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="PREDICTIONS...", help="Predictions files; the first decides who is best and worst.")
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write panels.png, panels.svg and panels.csv to.")],
+    split: Split = "test",
+    suite: Annotated[
+        str | None, typer.Option("--suite", help="Suite of the people.", show_default="the one that ranks")
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", help="Metric of the spherical protocol that orders people.")
+    ] = "angular_distance_deg",
+    random: Annotated[int, typer.Option("--random", help="People drawn at random.", min=0, max=9)] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed they are drawn from.")] = 0,
+    heatmap: Annotated[bool, typer.Option("--heatmap", help="Lay the first file's heatmaps over the pictures.")] = False,
+) -> None:
+    """Draw what methods answered for the best, median and worst person, and at random: panorama, arcs, view of the target.
+
+    Example: `srgaze360 board panels ours.parquet theirs.parquet --data mydata --out panels`
+    """
+    from rich.markup import escape
+
+    from leaderboard.panels import draw_panels
+    from srgaze360.console import say
+    from srgaze360.dataset import Dataset
+
+    written = draw_panels(files, Dataset.open(data), split, out, suite=suite, by=by, random=random, seed=seed, heatmap=heatmap)
+    say(escape(f"Written: {', '.join(str(file) for file in written)}"))
+
+
 def _ranking(tables: BoardTables) -> list[dict[str, Any]]:
     first = tables.tables[0]
     return [

@@ -134,13 +134,13 @@ def series(rows: Sequence[Row]) -> list[Series]:
         colour = INK if row.human else PALETTE[place % len(PALETTE)]
         # past the palette's end, colours return with other markers
         marker = "o" if row.human else MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]
-        drawn.append(Series(row, _label(row.name), colour, marker, row.human))
+        drawn.append(Series(row, short_name(row.name), colour, marker, row.human))
         place += not row.human
     return drawn
 
 
-def _label(name: str) -> str:
-    """A predictor's name as one line of text, not too long."""
+def short_name(name: str) -> str:
+    """A name, a submitter's too, as one line of text that is not too long."""
     text = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
     return text if len(text) <= 32 else text[:31] + "…"
 
@@ -194,11 +194,11 @@ def conditions_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | No
             axes.errorbar(
                 value, [y + offset for y, _ in places], xerr=bars, linestyle="none", elinewidth=1.3, **one.point_style
             )
-        axes.set_yticks(range(len(members)), [_label(g.group) for g in members])
+        axes.set_yticks(range(len(members)), [short_name(g.group) for g in members])
         axes.set_ylim(len(members) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        axes.set_title(_label(suite), loc="left", pad=3.0)
+        axes.set_title(short_name(suite), loc="left", pad=3.0)
     _from_zero(panels[0])
     panels[-1].set_xlabel(f"mean {drawn[0].error}")
     _legend(figure, drawn, lines=False)
@@ -278,12 +278,12 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
         numbers = {"difference": value, "low": low, "high": high, "p_holm": found.adjusted}
         rows.append({"predictor": name, "best": result.best, **numbers, "people": result.people, "clusters": result.clusters})
     axes.axvline(0.0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [_label(name) for name in result.against])
+    axes.set_yticks(range(len(rows)), [short_name(name) for name in result.against])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     unit = drawn[0].row.protocol.unit
-    axes.set_xlabel(f"{drawn[0].row.protocol.error} less that of {_label(result.best)} ({unit}, same people)")
+    axes.set_xlabel(f"{drawn[0].row.protocol.error} less that of {short_name(result.best)} ({unit}, same people)")
     return Drawn(figure, pd.DataFrame(rows))
 
 
@@ -337,14 +337,20 @@ def save_plots(board: BoardTables, folder: Path) -> list[Picture]:
             made = plot.draw(board, drawn)
             if made is None:
                 continue
-            files = [folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.csv"]
-            for file in files[:2]:
-                with atomic_path(file) as temporary:
-                    made.figure.savefig(temporary, dpi=DPI, metadata={"Date": None} if file.suffix == ".svg" else None)
-            safe = made.data.map(lambda value: inert(value) if isinstance(value, str) else value)
-            write_text(files[2], safe.to_csv(index=False, lineterminator="\n"))
+            files = save_drawn(made, folder, name)
             pictures.append(Picture(files, plot.title, plot.caption, _for_page(made.figure, name, plot.title)))
     return pictures
+
+
+def save_drawn(drawn: Drawn, folder: Path, name: str, dpi: int = DPI) -> list[Path]:
+    """Write a figure as PNG and SVG and its numbers as CSV; the same figure gives the same bytes."""
+    files = [folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.csv"]
+    for file in files[:2]:
+        with atomic_path(file) as temporary:
+            drawn.figure.savefig(temporary, dpi=dpi, metadata={"Date": None} if file.suffix == ".svg" else None)
+    safe = drawn.data.map(lambda value: inert(value) if isinstance(value, str) else value)
+    write_text(files[2], safe.to_csv(index=False, lineterminator="\n"))
+    return files
 
 
 def _for_page(figure: Figure, name: str, title: str) -> str:

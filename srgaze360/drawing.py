@@ -44,6 +44,7 @@ STYLE: Any = {
     "figure.facecolor": PAPER,
     "legend.frameon": False,
     "legend.handlelength": 1.6,
+    "svg.hashsalt": "srgaze360",
 }
 
 
@@ -110,9 +111,7 @@ def draw_people(axes: Axes, plane: Plane, people: Sequence[Sample], pen: Pen) ->
         else:
             draw_mark(axes, plane, person.head, "s", HEAD, pen.square, pen)
     for person, gaze in targets:
-        if len(person.points) and pen.dot:
-            x, y = plane.place(person.points).T
-            axes.plot(x, y, ".", color=POINT, markersize=pen.dot, markeredgecolor="black", markeredgewidth=0.4)
+        draw_points(axes, plane, person.points, pen)
         draw_mark(axes, plane, gaze, "o", CONSENSUS, pen.ring, pen)
     axes.set_xlim(0, plane.camera.width)
     axes.set_ylim(plane.camera.height, 0)
@@ -128,17 +127,35 @@ def box_outline(box: tuple[float, float, float, float], samples: int = 24) -> sp
     return sphere.direction_from_pixel(np.stack([u, v], axis=-1), 1, 1)
 
 
+def draw_points(axes: Axes, plane: Plane, directions: sphere.FloatArray, pen: Pen) -> None:
+    """Draw the dots of annotations (m, 3), if the pen has a dot."""
+    if len(directions) and pen.dot:
+        x, y = plane.place(directions).T
+        axes.plot(x, y, ".", color=POINT, markersize=pen.dot, markeredgecolor="black", markeredgewidth=0.4)
+
+
 def draw_mark(axes: Axes, plane: Plane, direction: sphere.FloatArray, shape: str, colour: str, size: float, pen: Pen) -> None:
     """Draw an open mark around a direction; nothing where the picture does not show it."""
-    x, y = plane.place(direction[None])[0]
     for edge, width in (("black", pen.line + pen.halo), (colour, pen.line)):
-        axes.plot(x, y, shape, color=edge, fillstyle="none", markersize=size, markeredgewidth=width)
+        draw_spot(axes, plane, direction, shape, color=edge, fillstyle="none", markersize=size, markeredgewidth=width)
 
 
-def draw_line(axes: Axes, plane: Plane, directions: sphere.FloatArray, colour: str, pen: Pen) -> None:
-    """Draw a line over a picture; it is broken where it leaves on one side of the seam and comes back on the other."""
+def draw_spot(axes: Axes, plane: Plane, direction: sphere.FloatArray, shape: str, **how: Any) -> None:  # noqa: ANN401
+    """Draw a mark at a direction with matplotlib's arguments ``how``; at a panorama's seam it goes on at the other side."""
+    x, y = plane.place(direction[None])[0]
+    turns = (-1, 0, 1) if plane.camera.is_panorama else (0,)
+    axes.plot([x + turn * plane.camera.width for turn in turns], [y] * len(turns), shape, **how)
+
+
+def draw_line(
+    axes: Axes, plane: Plane, directions: sphere.FloatArray, colour: str, pen: Pen, stroke: str = "-", halo: float = 0.55
+) -> None:
+    """Draw a line over a picture; it is broken where it leaves on one side of the seam and comes back on the other.
+
+    ``stroke`` is matplotlib's style of the line, ``halo`` the opacity of what is dark around it.
+    """
     pixels = plane.pixels(directions)
     jumps = np.flatnonzero(np.abs(np.diff(pixels[:, 0])) > plane.camera.width / 2.0) + 1
     x, y = np.insert(pixels, jumps, np.nan, axis=0).T
-    axes.plot(x, y, color="black", linewidth=pen.line + pen.halo, alpha=0.55, solid_capstyle="round")
-    axes.plot(x, y, color=colour, linewidth=pen.line, solid_capstyle="round")
+    axes.plot(x, y, color="black", linewidth=pen.line + pen.halo, alpha=halo, solid_capstyle="round")
+    axes.plot(x, y, stroke, color=colour, linewidth=pen.line, solid_capstyle="round")
