@@ -191,3 +191,21 @@ def test_marked_caps_are_the_mask_of_all_cells(height, width, radius_deg):
     expected = heatmaps.cap_mask(centres, np.radians(radius_deg), height=height, width=width)
     expected[0, 0, 0] = True
     assert np.array_equal(cells, expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (90, 180), (5, 10)])
+def test_marked_caps_of_several_centres_in_a_map_are_their_union(height, width):
+    """In any order and number, also where a cap just reaches a pole, where the seam is, and twice the same."""
+    radius = np.radians(10.0)
+    rng = np.random.default_rng(1)
+    lat = np.array(
+        [0.0, 0.3, *(sign * (np.pi / 2.0 - radius + nudge) for sign in (1, -1) for nudge in (-1e-9, -1e-16, 0.0, 1e-9))]
+    )
+    special = sphere.direction_from_lonlat(np.array([[np.pi], [-np.pi], [3.13], [0.0]]), lat).reshape(-1, 3)
+    centres = np.vstack([special, special[:5], sphere.normalise(rng.normal(size=(300, 3)))])
+    maps = rng.integers(0, 7, len(centres))
+    cells = np.zeros((8, height, width), dtype=bool)  # the last map has no centre
+    heatmaps.mark_caps(cells, centres, radius, maps)
+    each = heatmaps.cap_mask(centres, radius, height=height, width=width)
+    expected = np.array([each[maps == index].any(axis=0) for index in range(8)])
+    np.testing.assert_array_equal(cells, expected)

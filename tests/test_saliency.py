@@ -278,3 +278,30 @@ def test_counting_float16_is_sorting_it():
     signed = maps.astype(np.float16) - np.float16(0.5)  # nobody hands these in; they are sorted
     np.testing.assert_allclose(saliency.auc(signed, points), saliency.auc(signed.astype(np.float64), points), atol=1e-12)
     assert saliency.auc(np.empty((0, 16, 32), np.float16), np.empty((0, 3, 3))).shape == (0,)
+
+
+def test_auc_of_a_map_does_not_depend_on_those_beside_it():
+    """To the last bit, whatever values the other maps have, and in whichever piece it is counted."""
+    rng = np.random.default_rng(4)
+    annotations, weights = random_annotations(rng, 30, 3)
+    for dtype in (np.float16, np.float32):
+        maps = (rng.random((30, 32, 64)) * 10.0 ** rng.integers(-6, 4, (30, 1, 1))).astype(dtype)
+        together = saliency.auc(maps, annotations, weights)
+        alone = [saliency.auc(maps[i : i + 1], annotations[i : i + 1], weights[i : i + 1])[0] for i in range(30)]
+        np.testing.assert_array_equal(together, alone)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 31, 32, 33, 1000])
+def test_ties_within_and_across_blocks_of_values_count_half(levels):
+    """Values that follow each other as float16, so that some share a block of the count and some do not: every pair by hand."""
+    rng = np.random.default_rng(levels)
+    start = np.float16(0.37).view(np.uint16)
+    maps = (start + rng.integers(0, levels, (3, 12, 24))).astype(np.uint16).view(np.float16)
+    annotations = sphere.normalise(rng.normal(size=(3, 2, 3)))
+    positive, solid = saliency.positive_cells(annotations, height=12, width=24), sphere.cell_solid_angles(24, 12)
+    expected = []
+    for values, near in zip(maps.astype(float), positive, strict=True):
+        wins = (values[near][:, None] > values[~near]) + 0.5 * (values[near][:, None] == values[~near])
+        pairs = solid[near][:, None] * solid[~near]
+        expected.append((wins * pairs).sum() / pairs.sum())
+    np.testing.assert_allclose(saliency.auc(maps, annotations), expected, atol=1e-13)
