@@ -96,22 +96,23 @@ def read_panels(
     if by not in ORDERS:
         raise InputError(f"Unknown metric {by!r} of a person. {suggestion(by, list(ORDERS))}")
     suite = suite or ranking_suite(data.select(split=split))
+    rows = data.select(split=split, suite=suite)
     first = checked(files[0], data, split, suite)
     if first.predictions.heatmaps is None and (heatmap or ORDERS[by].needs == "heatmap"):
         why = "to lay over the pictures" if heatmap else f"for {by}"
         raise InputError(f"Expected heatmaps in {files[0]} {why}, found points alone. Put a file that has them first.")
-    cards, methods = [first.predictions.header.predictor], [_method(files[0], first)]
+    cards, methods = [first.predictions.header.predictor], [_method(files[0], first, rows)]
     for file in files[1:]:
         other = checked(file, data, split, suite)
         cards.append(other.predictions.header.predictor)
-        methods.append(_method(file, other))
+        methods.append(_method(file, other, rows))
     methods = [method._replace(label=label) for method, label in zip(methods, _labels(files, cards), strict=True)]
-    score = methods[0].distances if by == PRIMARY else _score(first, by)
+    score = methods[0].distances if by == PRIMARY else _score(first, rows, by)
     order = np.where(np.isnan(methods[0].distances), np.nan, score if ORDERS[by].better == "lower" else -score)
-    chosen = choose(order, first.data.annotations["sample_id"].tolist(), random, seed)
-    truth = first.data.truth()
+    chosen = choose(order, rows.annotations["sample_id"].tolist(), random, seed)
+    truth = rows.truth()
     targets = consensus(truth.points, truth.weights)
-    return Panels(first.data, targets, methods, by, score, chosen, first.predictions.heatmaps if heatmap else None)
+    return Panels(rows, targets, methods, by, score, chosen, first.predictions.heatmaps if heatmap else None)
 
 
 def choose(scores: sphere.FloatArray, ids: Sequence[str], random: int, seed: int) -> list[Chosen]:
@@ -145,14 +146,14 @@ def _labels(files: Sequence[Path], cards: Sequence[PredictorCard]) -> list[str]:
     ]  # fmt: skip
 
 
-def _method(file: Path, submission: Submission) -> Method:
-    truth = submission.data.truth()
+def _method(file: Path, submission: Submission, rows: Dataset) -> Method:
+    truth = rows.truth()
     directions = submission.predictions.directions
     distances = np.degrees(spherical.angular_distance(directions, truth.points, truth.weights))
     return Method(submission.predictions.header.predictor.name, file, directions, distances)
 
 
-def _score(submission: Submission, by: str) -> sphere.FloatArray:
-    truth, predictions = submission.data.truth(), submission.predictions
+def _score(submission: Submission, rows: Dataset, by: str) -> sphere.FloatArray:
+    truth, predictions = rows.truth(), submission.predictions
     heatmaps = predictions.heatmaps if ORDERS[by].needs == "heatmap" else None
     return spherical.evaluate(predictions.directions, truth.points, truth.weights, heatmaps=heatmaps).per_sample[by]
