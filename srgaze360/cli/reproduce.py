@@ -33,6 +33,7 @@ class Name(StrEnum):
     """What can be reproduced."""
 
     GAZEFOLLOW_BASELINES = "gazefollow-baselines"
+    PROCEDURAL_BENCHMARK = "procedural-benchmark"
 
 
 class Definition(NamedTuple):
@@ -85,23 +86,67 @@ class Row(NamedTuple):
 
 def reproduce(
     name: Annotated[Name, typer.Argument(help="What to reproduce.")],
-    labels: Annotated[Path, typer.Option(help="GazeFollow's test labels: test2_annotations.mat, or the extended text file.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="gazefollow-baselines: GazeFollow's test labels, test2_annotations.mat or the extended text file.",
+            show_default="required there",
+        ),
+    ] = None,
     train_labels: Annotated[
         Path | None,
         typer.Option(
             help="Training labels for the row Fixed bias: train_annotations_release.txt, or .mat.", show_default="none"
         ),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="procedural-benchmark: folder of a finished `srgaze360 benchmark procedural`.", show_default="required there"
+        ),
+    ] = None,
+    published: Annotated[Path, typer.Option(help="procedural-benchmark: the records published with the project.")] = Path(
+        "docs/results/procedural"
+    ),
     json: Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")] = False,
 ) -> None:
-    """Recompute published numbers from the real labels, under every definition, and say which one gives them.
+    """Recompute published numbers and say which come out.
 
     Example: srgaze360 reproduce gazefollow-baselines --labels test2_annotations.mat
+
+    Example: srgaze360 benchmark procedural --out DIR, then srgaze360 reproduce procedural-benchmark --results DIR
     """
+    from srgaze360.errors import InputError
+
+    needed, given = ("--results", results) if name is Name.PROCEDURAL_BENCHMARK else ("--labels", labels)
+    if given is None:
+        raise InputError(f"Expected {needed} for {name.value}, found none. See srgaze360 reproduce --help.")
+    if name is Name.PROCEDURAL_BENCHMARK:
+        _benchmark(given, published, json)
+    else:
+        _baselines(given, train_labels, json)
+
+
+def _benchmark(results: Path, published: Path, json: bool) -> None:
+    from leaderboard.protocols import find_protocol
+    from srgaze360.cli import reproduce_benchmark as benchmark
+    from srgaze360.console import OUT, print_json
+
+    known = benchmark.read_results(published)
+    rows, sd = benchmark.compare_results(known, benchmark.read_results(results))
+    if json:
+        print_json({"published": str(published), "sd_of_seeds": sd, "rows": [row._asdict() for row in rows]})
+    else:
+        OUT.print(benchmark.table(rows, find_protocol(known[0].protocol).unit), soft_wrap=False)
+        OUT.print(f"Standard deviation over seeds, pooled: {sd:.2f}.", markup=False)
+    if any(row.reproduced == benchmark.NOT for row in rows):
+        raise typer.Exit(1)
+
+
+def _baselines(labels: Path, train_labels: Path | None, json: bool) -> None:
     from builders.sources.gazefollow import read_annotations
     from srgaze360.console import OUT, print_json, say
 
-    del name  # there is one so far
     test = as_arrays(read_annotations(labels, "test"))
     train = learnable(read_annotations(train_labels, "train")) if train_labels else None
     rows = gazefollow_baselines(test, train)
