@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srgaze360.errors import EnvironmentProblem, InputError
+from srgaze360.errors import EnvironmentProblem, InputError, first_ids
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -115,6 +115,50 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(data_root: Path, out: Path) -> Iterator[Path]:
+    """:func:`atomic_folder` for what is made from the dataset in folder ``data_root``, apart from it.
+
+    Raises
+    ------
+    InputError
+        ``out`` is a file, is not empty, or lies inside the dataset (or the dataset inside it).
+    EnvironmentProblem
+        The system refused to write.
+    """
+    root, target = data_root.resolve(), out.resolve()
+    if target == root or root in target.parents or target in root.parents:
+        raise InputError(f"Expected --out apart from the dataset {data_root}, found {out}. Give a folder elsewhere.")
+    if out.is_dir() and any(out.iterdir()):
+        held = first_ids(sorted(path.name for path in out.iterdir()))
+        raise InputError(f"Expected --out {out} to be new or empty, found there: {held}. Give another folder.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"Expected --out {out} to be a folder, found a file. Give another name.")
+    with atomic_folder(target) as beside:
+        yield beside
+
+
+def place_image(source: Path, target: Path, *, link: bool) -> None:
+    """Copy a panorama, or hard-link it: a link costs no space, but whoever edits it in place edits the dataset.
+
+    Raises
+    ------
+    InputError
+        There is no such panorama.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if link:
+            os.link(source, target)
+        else:
+            shutil.copyfile(source, target)
+    except FileNotFoundError:
+        raise InputError(
+            f"Expected a panorama at {source}, but there is no such file. Run `srgaze360 verify` on the dataset, mend it, then "
+            "run the same command again."
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

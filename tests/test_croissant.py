@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import fake_dataset
 
-from builders.publishing.croissant import CONTEXT, FILES, croissant, write_croissant
+from srgaze360.croissant import CONTEXT, FILES, croissant, write_croissant
 from srgaze360.dataset import COLUMNS, Dataset
 from srgaze360.errors import InputError
 from srgaze360.files import digest_file

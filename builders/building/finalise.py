@@ -26,9 +26,9 @@ from builders.building.folder import (
     write_rejected,
 )
 from builders.publishing.citation import write_citation
-from builders.publishing.croissant import write_croissant
 from builders.report.card import write_card
 from builders.sources.base import Rejected
+from srgaze360.croissant import write_croissant
 from srgaze360.dataset import INFO_FILE, MANIFEST_FILE, REJECTED_FILE, SPLITS, DatasetInfo, SourceInfo, SplitInfo
 from srgaze360.dataset_writer import ExtraColumns, annotations_writer, write_info
 from srgaze360.errors import InputError

@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.panorama.compose import pixel_digest
-from builders.publishing.croissant import CROISSANT_FILE
 from srgaze360.console import silent
+from srgaze360.croissant import CROISSANT_FILE
 from srgaze360.dataset import (
     ANNOTATIONS_FILE,
     INFO_FILE,

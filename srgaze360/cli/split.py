@@ -33,9 +33,9 @@ def seal(
     """
     from rich.markup import escape
 
-    from builders.publishing.croissant import write_croissant
     from leaderboard.sealing import seal as seal_split
     from srgaze360.console import say
+    from srgaze360.croissant import write_croissant
     from srgaze360.dataset import Dataset
 
     info = seal_split(Dataset.open(data), split, out, labels, write_croissant)

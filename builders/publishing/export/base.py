@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,8 +25,8 @@ from pydantic import BaseModel, ConfigDict
 
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset
-from srgaze360.errors import InputError, first_ids
-from srgaze360.files import atomic_folder, path_inside, write_text
+from srgaze360.errors import InputError
+from srgaze360.files import path_inside, write_text
 
 LICENCES_FILE = "LICENSES.md"
 CITATION_FILE = "CITATION.cff"
@@ -158,43 +156,7 @@ def read_bytes(path: Path) -> bytes:
         ) from None
 
 
-def place_image(source: Path, target: Path, *, link: bool) -> None:
-    """Copy a panorama, or hard-link it: a link costs no space, but whoever edits it in place edits the dataset."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if link:
-            os.link(source, target)
-        else:
-            shutil.copyfile(source, target)
-    except FileNotFoundError:
-        read_bytes(source)  # says which panorama is missing
-        raise
-
-
-# --- the folder -------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def new_folder(data_root: Path, out: Path) -> Iterator[Path]:
-    """Yield a folder beside ``out`` to write to; on success it becomes ``out``, else it is removed.
-
-    Raises
-    ------
-    InputError
-        ``out`` is a file, is not empty, or lies inside the dataset (or the dataset inside it).
-    EnvironmentProblem
-        The system refused to write.
-    """
-    root, target = data_root.resolve(), out.resolve()
-    if target == root or root in target.parents or target in root.parents:
-        raise InputError(f"Expected --out apart from the dataset {data_root}, found {out}. Give a folder elsewhere.")
-    if out.is_dir() and any(out.iterdir()):
-        held = first_ids(sorted(path.name for path in out.iterdir()))
-        raise InputError(f"Expected --out {out} to be new or empty, found there: {held}. Give another folder.")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"Expected --out {out} to be a folder, found a file. Give another name.")
-    with atomic_folder(target) as beside:
-        yield beside
+# --- files of an export ------------------------------------------------------------------------------------------------
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

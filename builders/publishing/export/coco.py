@@ -33,11 +33,10 @@ from builders.publishing.export.base import (
     annotation_directions,
     by_split,
     panoramas,
-    place_image,
 )
 from srgaze360 import headbox, sphere
 from srgaze360.dataset import Dataset, DatasetInfo, SourceInfo
-from srgaze360.files import canonical_json, path_inside, write_text
+from srgaze360.files import canonical_json, path_inside, place_image, write_text
 
 CATEGORY = {"id": 1, "name": "head", "supercategory": "person", "keypoints": ["head", "gaze"], "skeleton": [[1, 2]]}
 UNKNOWN, OUTSIDE, LABELLED = 0, 1, 2

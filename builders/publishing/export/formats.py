@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from builders.publishing.export import coco, cubemap, gazefollow360, viewport, webdataset
-from builders.publishing.export.base import Format, Written, new_folder, write_companions
+from builders.publishing.export.base import Format, Written, write_companions
 from srgaze360.console import silent
 from srgaze360.dataset import Dataset, explain
 from srgaze360.errors import InputError, suggestion
+from srgaze360.files import new_folder
 
 FORMATS: Mapping[str, Format] = {
     item.name: item

@@ -32,11 +32,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.io import savemat
 
-from builders.publishing.export.base import ExportOptions, LeftOut, Written, by_split, panoramas, place_image, write_csv
+from builders.publishing.export.base import ExportOptions, LeftOut, Written, by_split, panoramas, write_csv
 from srgaze360 import headbox
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
-from srgaze360.files import path_inside, write_bytes
+from srgaze360.files import path_inside, place_image, write_bytes
 
 IMAGES = "all the videos"
 LABELS = "train_vali_test_data"
