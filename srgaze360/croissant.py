@@ -142,7 +142,10 @@ def _responsible_ai(info: DatasetInfo) -> dict[str, Any]:
             "the same camera. The recipe, with its seed, is in dataset.yaml."
         ],
         "rai:dataImputationProtocol": f"{repaired} source labels were repaired; the column repairs says how.",
-        "rai:dataAnnotationProtocol": ["The labels are those of the sources; see their papers for who gave them, and how."],
+        "rai:dataAnnotationProtocol": [
+            "The labels are those of the sources; see their papers for who gave them, and how.",
+            *(f"Changed after version {before.version}: {_said(before.changes)}." for before in info.revisions),
+        ],
         "rai:dataBiases": [
             "The biases of the sources stay. A photo covers a few per cent of the sphere, so head and target are close "
             "together; an empty background tells where to look."
@@ -155,6 +158,10 @@ def _responsible_ai(info: DatasetInfo) -> dict[str, Any]:
             "People can be recognised in photographic sources. The dataset adds no identities; the terms of the sources apply."
         ],
     }
+
+
+def _said(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{what} ({count})" for what, count in sorted(counts.items()))
 
 
 def _distribution(out: Path) -> list[dict[str, Any]]:

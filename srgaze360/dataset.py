@@ -36,6 +36,8 @@ ANNOTATIONS_FILE = "annotations.parquet"
 MANIFEST_FILE = "manifest.jsonl"
 REJECTED_FILE = "rejected.csv"
 SPLITS = ("train", "val", "test")
+# Conditions of a suite whose poses put the seam through arcs from head to gaze: of people whose arc does not cross it, or does.
+SEAM_CONDITIONS = ("beside", "across")
 
 _POINTS = pa.list_(pa.list_(pa.float64()))
 _STRINGS = pa.list_(pa.string())
@@ -139,8 +141,16 @@ class SplitInfo(_Record):
     clusters: list[str]
 
 
+class Revision(_Record):
+    """A change of labels that a dataset has been through: what it was before, and how many changes of each kind there were."""
+
+    version: str
+    label_digest: str
+    changes: dict[str, int]
+
+
 class DatasetInfo(_Record):
-    """``dataset.yaml``: what a dataset is and how it came to be."""
+    """``dataset.yaml``: what a dataset is and how it came to be; ``revisions`` of its labels since then, oldest first."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -157,6 +167,7 @@ class DatasetInfo(_Record):
     rejected: int
     label_digest: str
     pixel_digest: str
+    revisions: list[Revision] = Field(default_factory=list)
 
 
 @dataclass(frozen=True)

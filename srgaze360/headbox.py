@@ -185,3 +185,17 @@ def centre(boxes: ArrayLike) -> FloatArray:
     lat = np.pi * (0.5 - (v0 + v1) / 2.0)
     lat = np.where(u1 - u0 >= 1.0 - _BOUNDARY, np.where(lat >= 0.0, np.pi / 2.0, -np.pi / 2.0), lat)
     return sphere.direction_from_lonlat(TWO_PI * ((u0 + u1) / 2.0 - 0.5), lat)
+
+
+def radius(boxes: ArrayLike) -> FloatArray:
+    """Angular radius (...), radians, of boxes (..., 4): the mean angle from :func:`centre` to the midpoints of the four sides.
+
+    The rim of a full-width box is all around its centre, a pole: its radius is the angle from there to the rim (for a box
+    that reaches no pole, the farther rim).
+    """
+    u0, v0, u1, v1 = np.moveaxis(as_boxes(boxes), -1, 0)
+    across, down = (u0 + u1) / 2.0, (v0 + v1) / 2.0
+    sides = np.stack([np.stack(side, axis=-1) for side in ((u0, down), (u1, down), (across, v0), (across, v1))], axis=-2)
+    ends = sphere.direction_from_lonlat(TWO_PI * (sides[..., 0] - 0.5), np.pi * (0.5 - sides[..., 1]))
+    mean = np.mean(sphere.angle_between(centre(boxes)[..., None, :], ends), axis=-1)
+    return np.asarray(np.where(u1 - u0 >= 1.0 - _BOUNDARY, np.pi * np.where(down <= 0.5, v1, 1.0 - v0), mean))

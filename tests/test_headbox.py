@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srgaze360 import headbox, sphere
+from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
 
 angle = st.floats(-np.pi, np.pi)
@@ -128,6 +129,25 @@ def test_centre():
     boxes = [(0.25, 0.25, 0.75, 0.75), (0.9, 0.5, 1.1, 0.75), (0.3, 0.0, 1.3, 0.2), (0.0, 0.7, 1.0, 1.0)]
     expected = sphere.direction_from_lonlat([0.0, np.pi, 0.0, 0.0], [0.0, -np.pi / 8.0, np.pi / 2.0, -np.pi / 2.0])
     np.testing.assert_allclose(headbox.centre(boxes), expected, atol=1e-12)
+
+
+@given(u0=st.floats(0.0, 0.999), width=st.floats(0.001, 0.4), v0=st.floats(0.0, 0.9), height=st.floats(0.001, 0.1))
+def test_radius_is_what_the_builder_records_of_a_source_box_on_a_panorama(u0, width, v0, height):
+    box = (u0, v0, u0 + width, v0 + height)
+    camera = Camera.equirectangular(4096)
+    x0, y0, x1, y1 = np.array(box) * [4096, 2048, 4096, 2048]
+    rays = camera.rays(
+        [[(x0 + x1) / 2, (y0 + y1) / 2], [x0, (y0 + y1) / 2], [x1, (y0 + y1) / 2], [(x0 + x1) / 2, y0], [(x0 + x1) / 2, y1]]
+    ).directions
+    sides = [np.arccos(np.clip(rays[0] @ side, -1.0, 1.0)) for side in rays[1:]]  # the slow way, from the definition
+    assert headbox.radius(box) == pytest.approx(np.mean(sides), abs=1e-7)
+
+
+def test_radius_closed_forms():
+    # on the equator, of a small box: a quarter of its width and height together
+    assert headbox.radius((0.4, 0.49, 0.6, 0.51)) == pytest.approx((2 * 0.1 * 2 * np.pi + 2 * 0.01 * np.pi) / 4.0, rel=1e-12)
+    caps = [(0.0, 0.0, 1.0, 0.1), (0.3, 0.9, 1.3, 1.0), (0.0, 0.05, 1.0, 0.1)]
+    np.testing.assert_allclose(headbox.radius(caps), [0.1 * np.pi] * 3, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from builders.panorama.pose import Pose
 from builders.plan import Placement, Task
 from srgaze360 import headbox, sphere
 from srgaze360.cameras import Camera
+from srgaze360.dataset import SEAM_CONDITIONS
 from srgaze360.files import canonical_json, digest
 from srgaze360.footprint import contains_pole
 from srgaze360.maps import fold_back, minification, worst_minification
@@ -76,7 +77,7 @@ def person_row(
         "panorama_id": task.panorama_id,
         "split": task.split,
         "suite": task.suite,
-        "condition": ("across" if crosses else "beside") if seam_solved else task.condition,
+        "condition": SEAM_CONDITIONS[crosses] if seam_solved else task.condition,
         "source": item.kind,
         "source_image": item.photo.image,
         "source_person": person.person,
