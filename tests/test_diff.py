@@ -14,7 +14,6 @@ from fakes import fake_dataset
 from photos import write_gazefollow
 from test_build import run_build
 
-from builders.panorama.compose import pixel_digest
 from builders.publish_commands import diff as diff_command
 from builders.publishing.diff import diff, grey_levels
 from builders.publishing.export.base import plain
@@ -24,6 +23,7 @@ from srgaze360.dataset_writer import write_dataset
 from srgaze360.errors import CheckFailed, InputError
 from srgaze360.files import canonical_json, digest_file
 from srgaze360.images import encode_image, read_panorama
+from srgaze360.integrity import pixel_digest
 
 Rows = list[dict[str, Any]]
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from listings import people_of, reasons, rows_of, test_row, train_row, write_labels
 from pydantic import ValidationError
 
-from builders.images import read_size
 from builders.sources import gazefollow
 from builders.sources.base import Listing, Person, resolve_person
 from builders.sources.gazefollow import TEST_FILE, TRAIN_FILE, GazeFollowOptions
 from srgaze360.errors import InputError
+from srgaze360.safe_images import read_size
 
 
 def read_train(root: Path, *rows: str) -> Listing:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from listings import people_of, reasons, rows_of, write_picture
 
-from builders.images import read_size
 from builders.sources import gazefollow360
 from builders.sources.base import Listing, resolve_person
 from builders.sources.gazefollow360 import CROSSING, FLATTENED, SWAPPED, UNCLEAR, GazeFollow360Options, read_boxes
 from builders.sources.matlab import read_matlab, texts
 from srgaze360.errors import InputError
+from srgaze360.safe_images import read_size
 
 WIDTH, HEIGHT = 400, 200
 TEST = "train_vali_test_data/test_data.mat"

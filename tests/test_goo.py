@@ -13,11 +13,11 @@ import pytest
 from listings import people_of, reasons
 from pydantic import ValidationError
 
-from builders.images import read_image
 from builders.sources import goo
 from builders.sources.base import Listing, resolve_person
 from builders.sources.goo import GooOptions
 from srgaze360.errors import InputError
+from srgaze360.safe_images import read_image
 
 HEAD = [320.0, 96.0, 400.0, 192.0]
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from builders.images import UnreadableImage, decode_image, read_image, read_size, silence_opencv
 from srgaze360.errors import EnvironmentProblem, InputError
+from srgaze360.safe_images import UnreadableImage, decode_image, read_image, read_size, silence_opencv
 
 WIDTH, HEIGHT = 47, 31
 

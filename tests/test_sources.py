@@ -19,7 +19,6 @@ from pydantic import ValidationError
 from source_fixtures import FIXTURES
 
 import builders.sources
-from builders.images import read_image, read_size
 from builders.sources import gazefollow, gazefollow360, panoramas, videoattentiontarget
 from builders.sources.base import ResolvedPerson, Source, SourceOptions, resolve_person
 from builders.sources.check import check_source
@@ -29,6 +28,7 @@ from builders.sources.rows import path_fault, read_rows, row_reference
 from builders.sources.videoattentiontarget import VideoAttentionTargetOptions
 from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
+from srgaze360.safe_images import read_image, read_size
 
 MODULES: dict[str, Source] = {
     name: module.SOURCE

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from listings import people_of, reasons, rows_of
 from pydantic import ValidationError
 
-from builders.images import read_size
 from builders.sources import videoattentiontarget
 from builders.sources.base import Listing, Person, resolve_person
 from builders.sources.videoattentiontarget import VideoAttentionTargetOptions, smooth
 from srgaze360.errors import InputError
+from srgaze360.safe_images import read_size
 
 SHOW, CLIP = "Hell's Kitchen", "10_20"
 

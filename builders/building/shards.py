@@ -17,10 +17,10 @@ from typing import Any
 import cv2
 
 from builders.building.folder import ShardRecord, differences, machine, record_path, write_shard
-from builders.images import silence_opencv
 from builders.panorama.compose import Job, make_panorama
 from builders.plan import Plan, Task
 from srgaze360.errors import EnvironmentProblem
+from srgaze360.safe_images import silence_opencv
 
 SHARD_SIZE = 32
 

@@ -15,15 +15,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from builders.panorama.compose import pixel_digest
 from srgaze360.console import silent
 from srgaze360.croissant import CROISSANT_FILE
 from srgaze360.dataset import (
@@ -31,18 +27,17 @@ from srgaze360.dataset import (
     INFO_FILE,
     MANIFEST_FILE,
     DatasetInfo,
-    panorama_label_digest,
     read_annotations,
     read_info,
     read_manifest,
 )
 from srgaze360.errors import InputError
 from srgaze360.files import digest, digest_file, path_inside
+from srgaze360.integrity import pixel_digest, stored_label_digests
 
 Level = Literal["recipe", "labels", "files", "pixels"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 BATCH = 64
-ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ def _label_findings(root: Path, info: DatasetInfo, entries: Sequence[Mapping[str
         yield Finding("labels", "label digest of dataset.yaml is not that of the manifest", MANIFEST_FILE)
     try:
         read_annotations(root)
-        digests = dict(_label_digests(root / ANNOTATIONS_FILE))
+        digests = dict(stored_label_digests(root / ANNOTATIONS_FILE))
     except (InputError, OSError, ValueError, pa.ArrowException) as error:
         yield Finding("labels", f"annotations cannot be read ({error})", ANNOTATIONS_FILE)
         return
@@ -106,14 +101,6 @@ def _label_findings(root: Path, info: DatasetInfo, entries: Sequence[Mapping[str
             yield Finding("labels", "annotations changed" if found else "no annotations", entry["panorama_id"])
     for name in sorted(digests):
         yield Finding("labels", "annotations of a panorama that is not in the manifest", name)
-
-
-def _label_digests(path: Path) -> Iterator[tuple[str, str]]:
-    """Id and label digest of each run of rows on the same panorama; read in batches, all columns for their checksums."""
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        rows = (row for batch in file.iter_batches(ROWS) for row in batch.to_pylist())
-        for name, group in groupby(rows, key=itemgetter("panorama_id")):
-            yield name, panorama_label_digest(list(group))
 
 
 # --- files and pixels -------------------------------------------------------------------------------------------------

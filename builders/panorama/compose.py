@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builders.backgrounds import BACKGROUNDS, Backdrop, Placed, feathered
-from builders.images import UnreadableImage, read_image
 from builders.panorama.labels import NoLabelError, PhotoLabels, lift
 from builders.panorama.pose import Pose, place_apart, solve_pose
 from builders.panorama.records import NOTHING_AROUND, geometry, person_row
@@ -29,9 +28,11 @@ from builders.sources.base import Rejected, ResolvedPerson, resolve_person
 from srgaze360.cameras import Camera
 from srgaze360.dataset import panorama_label_digest
 from srgaze360.errors import InputError
-from srgaze360.files import digest_pixels, generator, path_inside, write_bytes
-from srgaze360.images import decode_rgb, encode_image
+from srgaze360.files import generator, path_inside, write_bytes
+from srgaze360.images import encode_image
+from srgaze360.integrity import pixel_digest
 from srgaze360.reproject import Patch, composite, photo_to_patch
+from srgaze360.safe_images import UnreadableImage, read_image
 
 SUFFIXES = {"jpeg": ".jpg", "png": ".png"}
 PANORAMA_SHAPE = 0.01  # by which a panorama's width may differ from twice its height, relatively
@@ -109,12 +110,6 @@ def make_panorama(task: Task, job: Job) -> Made:
     content = encode_image(canvas, SUFFIXES[output.format], output.quality)
     write_bytes(job.out / image_path, content, sync=False)
     return Made(rows, _entry(task, image_path, content, rows), tuple(rejected))
-
-
-def pixel_digest(content: bytes) -> str:
-    """Digest of an encoded panorama as a reader sees it: decoded, RGB."""
-    pixels = decode_rgb(content)
-    return "undecodable" if pixels is None else digest_pixels(pixels)
 
 
 def _entry(task: Task, image_path: str, content: bytes, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

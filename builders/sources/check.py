@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from builders.images import UnreadableImage, read_image
 from builders.sources.base import Listing, Photo, ResolvedPerson, Source, SourceOptions, resolve_person
+from srgaze360.safe_images import UnreadableImage, read_image
 
 SHOWN = 5
 EXPECTED_SPLITS = ("train", "test")  # the builder cuts val from train, where a source has none

@@ -42,12 +42,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from builders.images import UnreadableImage, read_size
 from builders.sources.base import Listing, Person, Photo, Rejected, Source, SourceOptions, wrong_folder
 from builders.sources.matlab import read_matlab, texts
 from builders.sources.panoramas import TOLERANCE
 from builders.sources.rows import mark, path_faults, row_reference
 from srgaze360.errors import InputError
+from srgaze360.safe_images import UnreadableImage, read_size
 
 KIND = "gazefollow360"
 CITATION = """@inproceedings{li2021looking,

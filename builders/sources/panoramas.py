@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builders.images import UnreadableImage, read_size
 from builders.sources.base import Listing, Photo, Rejected, Source, SourceOptions, wrong_folder
 from builders.sources.rows import path_fault
+from srgaze360.safe_images import UnreadableImage, read_size
 
 KIND = "panoramas"
 CITATION = "No single source: cite the origin of each panorama that you use."
