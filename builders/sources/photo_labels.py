@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from builders.images import UnreadableImage, read_size
 from builders.sources.base import Listing, Photo, ResolvedPerson, Source, resolve_person
 from srgaze360.errors import InputError, first_ids, suggestion
 from srgaze360.photo_labels import SUITE, PhotoLabels
+from srgaze360.safe_images import UnreadableImage, read_size
 
 
 def photo_labels(source: Source, root: Path, split: str) -> PhotoLabels:
