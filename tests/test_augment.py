@@ -153,7 +153,7 @@ def draws(settings: AugmentSettings, count: int = 1500) -> list[Change]:
 
 
 def test_tilt_is_half_normal_about_any_horizontal_axis() -> None:
-    settings = NOTHING.model_copy(update={"tilt_deg": 10.0})
+    settings = NOTHING.model_copy(update={"tilt_deg": 10.0, "tilted": 1.0})
     up = np.array([change.turn @ ZENITH for change in draws(settings)])
     tilt = np.degrees(sphere.angle_between(up, ZENITH))
     assert tilt.mean() == pytest.approx(7.94, rel=0.05)  # 10 sqrt(2 / pi), less what is cut beyond 2.5 deviations
@@ -162,6 +162,14 @@ def test_tilt_is_half_normal_about_any_horizontal_axis() -> None:
     # a pure tilt leaves its own axis where it is: the trace tells the angle of the whole rotation
     angles = [np.degrees(np.arccos(np.clip((np.trace(change.turn) - 1.0) / 2.0, -1.0, 1.0))) for change in draws(settings)]
     np.testing.assert_allclose(angles, tilt, atol=1e-5)
+
+
+def test_a_share_of_panoramas_is_tilted_and_the_others_not_at_all() -> None:
+    tilted = [not np.array_equal(change.turn, np.eye(3)) for change in draws(NOTHING.model_copy(update={"tilt_deg": 10.0}))]
+    assert np.mean(tilted) == pytest.approx(0.5, abs=0.04)
+    plain, always = (draws(WILD.model_copy(update={"tilted": share}), 20) for share in (0.0, 1.0))
+    for one, other in zip(plain, always, strict=True):  # nothing else that is drawn depends on it
+        assert (one.mirror, one.jitter.tolist()) == (other.mirror, other.jitter.tolist())
 
 
 def test_yaw_takes_whole_columns_all_around() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from neural_batches import make_batch, turned
 from baselines.data.batch import Batch
 from baselines.mmrgaze360.arc import ARC_MAPS, KNOTS_DEG, SightArc, arc_maps, polar, profile
 from baselines.mmrgaze360.fov import COORDINATES, SURROUNDINGS, field_of_view, surroundings
+from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.model import MMRGaze360, MMRGaze360Network
 from baselines.mmrgaze360.sightline import GazeGenerator, SightLine
 from baselines.nets import geometry
@@ -163,6 +165,8 @@ SWITCHES: list[dict[str, Any]] = [
     {"reborn": "off"},
     {"reborn": "recycle", "recycle_every": 1},
     {"arc": False},
+    {"context": False},
+    {"coarse": False},
     {"fov": False},
     {"points": 0},
     {"points": 1},
@@ -195,6 +199,45 @@ def test_turning_the_panorama_turns_the_answer(columns: int, batch: Batch) -> No
     torch.testing.assert_close(after.heatmap, torch.roll(before.heatmap, columns * 16 // 128, dims=-1), atol=2e-3, rtol=1e-3)
     torch.testing.assert_close(after.direction, before.direction, atol=1e-5, rtol=0)
     assert not torch.allclose(after.heatmap, before.heatmap, atol=0.02)
+
+
+def test_what_a_head_is_told_of_its_surroundings_is_what_lies_there(batch: Batch) -> None:
+    """Painting over the far side of a panorama leaves the context alone; painting over the head's side does not."""
+    made = network(context=True)
+    asked: list[torch.Tensor] = []
+    made.context.register_forward_hook(lambda *call: asked.append(call[1][0]))  # type: ignore[union-attr]
+    coarse = sum(made.encoder.channels[-2:])
+    columns = torch.round((torch.atan2(batch.heads[:, 0], batch.heads[:, 2]) / (2.0 * torch.pi) + 0.5) * 128).long()
+    person, panorama = 0, int(batch.owner[0])
+    for away in (64, 0):
+        painted = batch.panoramas.clone()
+        place = (int(columns[person]) + away + torch.arange(-8, 8)) % 128
+        painted[panorama, :, :, place] = 1.0 - painted[panorama, :, :, place]
+        with torch.no_grad():
+            made(replace(batch, panoramas=painted))
+    with torch.no_grad():
+        made(batch)
+    far, near, plain = (given[person, :coarse] for given in asked)
+    assert (near - plain).abs().max() > 3.0 * (far - plain).abs().max()
+    assert asked[0].shape == (5, coarse + 2 * SMALL["width"])
+
+
+def test_the_coarse_part_of_fusion_sees_farther() -> None:
+    """A change of the scene moves answers beyond the reach of the fine convolutions only where the coarse ones are."""
+    reach = {}
+    for coarse in (True, False):
+        torch.manual_seed(0)
+        fusion = Fusion(8, 3, 32, coarse=coarse, reinject=False).eval()
+        torch.nn.init.normal_(fusion.out.weight)
+        scene, maps = torch.randn(1, 8, 32, 64), torch.randn(1, 3, 32, 64)
+        owner, features = torch.zeros(1, dtype=torch.int64), torch.randn(1, 32)
+        # group normalisation lets everything see the mean of everything: what is left of the effect far away is that
+        with torch.no_grad():
+            before = fusion(scene, owner, maps, features)
+            scene[..., 16, 32] += 5.0
+            moved = (fusion(scene, owner, maps, features) - before).abs()[0]
+        reach[coarse] = float(moved[16, 40] / moved[16, 32])
+    assert reach[True] > 3.0 * reach[False]
 
 
 def test_sizes_and_options_are_checked() -> None:

@@ -53,6 +53,8 @@ def draw(settings: AugmentSettings, width: int, people: int, mean: float, rng: n
     tilt = abs(_normal(rng, 1)[0]) * np.radians(settings.tilt_deg)
     brightness, contrast, saturation = 1.0 + rng.uniform(-1.0, 1.0, 3) * settings.colour
     jitter = _normal(rng, (people, 3)) * settings.jitter
+    if rng.random() >= settings.tilted:
+        tilt = 0.0
     turn = sphere.rotation_from_pose(columns * 2.0 * np.pi / width if settings.yaw else 0.0, 0.0, 0.0)
     if tilt > 0.0:
         axis = sphere.rotation_from_pose(azimuth, 0.0, 0.0)

@@ -21,8 +21,9 @@ from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.patches import PatchModule, degrees
 from baselines.mmrgaze360.reborn import Recycler
 from baselines.mmrgaze360.sightline import GazeGenerator
-from baselines.nets.blocks import PanoramaDecoder, PanoramaEncoder, standardised
+from baselines.nets.blocks import PanoramaDecoder, PanoramaEncoder, mlp, standardised
 from baselines.nets.spot import spot
+from baselines.nets.tangent import sample_sphere
 from baselines.neural import GazeModel, NeuralPredictor, Options
 from baselines.training.settings import Settings
 from srgaze360.errors import InputError
@@ -36,6 +37,7 @@ class MMROptions(Options):
     scene_height: int = Field(128, ge=32, le=1024, multiple_of=32, description="rows of the panorama the scene is read at")
     stride: Literal[2, 4, 8] = Field(4, description="rows of that panorama per row of the heatmap")
     arc: bool = Field(True, description="the sight line as a density on the sphere: sure in azimuth, open in depth")
+    context: bool = Field(True, description="the head's vector is told what the scene is like where the head is")
     fov: bool = Field(True, description="the 360-FoV: cone fields around the sight line")
     sharpness: tuple[float, ...] = Field((1.0, 3.0, 10.0, 30.0, 100.0), description="exponents of the cone fields")
     points: int = Field(5, ge=0, le=8, description="points K on the 360-Gaze that patches are centred on; 0 for no patches")
@@ -44,6 +46,7 @@ class MMROptions(Options):
     evidence: int = Field(16, ge=2, le=256, description="channels of what patches lay onto the sphere")
     tasks: bool = Field(True, description="the patches' tasks: holds the target, where in it, refined direction")
     attention: bool = Field(True, description="attention maps, one per scale; without, all patches count alike")
+    coarse: bool = Field(True, description="fusion looks at far places together, on a coarser grid")
     reborn: Literal["reinject", "recycle", "off"] = Field("reinject", description="reading of the reborn mechanism")
     recycle_every: int = Field(200, ge=1, description="steps between two recyclings")
 
@@ -85,14 +88,21 @@ class MMRGaze360Network(GazeModel):
                 reinject=reinject,
             )
             maps += options.evidence
-        self.fusion = Fusion(2 * width, maps, features, reinject=reinject)
+        self.context = None
+        if options.context:
+            self.context = mlp((sum(self.encoder.channels[-2:]) + 2 * width, features, features))
+        self.fusion = Fusion(2 * width, maps, features, coarse=options.coarse, reinject=reinject)
         self.in_frame = nn.Linear(features, 1) if settings.loss.in_frame else None
         self.recycler = Recycler(self) if options.reborn == "recycle" else None
 
     def forward(self, batch: Batch) -> Output:
         """Say where the people of a batch look."""
         line = self.gaze(batch)
-        scene = self.decoder(self.encoder(standardised(_shrunk(batch.panoramas, self.options.scene_height))))
+        levels = self.encoder(standardised(_shrunk(batch.panoramas, self.options.scene_height)))
+        scene = self.decoder(levels)
+        if self.context is not None:
+            at_head = [sample_sphere(maps, batch.owner, batch.heads[:, None])[..., 0] for maps in (*levels[-2:], scene)]
+            line = line._replace(features=line.features + self.context(torch.cat(at_head, dim=1)))
         if self.options.fov:
             maps = [field_of_view(batch, line, self.options.sharpness, self.height)]
         else:

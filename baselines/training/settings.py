@@ -33,6 +33,7 @@ class AugmentSettings(Part):
     yaw: bool = Field(True, description="roll the panorama by any number of columns")
     mirror: float = Field(0.5, ge=0.0, le=1.0, description="share of panoramas mirrored, labels with them")
     tilt_deg: float = Field(0.0, ge=0.0, le=45.0, description="spread of a tilt of the whole sphere (half-normal)")
+    tilted: float = Field(0.5, ge=0.0, le=1.0, description="share of panoramas tilted")
     colour: float = Field(0.1, ge=0.0, le=1.0, description="strength of changes of brightness, contrast, saturation")
     jitter: float = Field(0.04, ge=0.0, le=0.5, description="spread of the head's place and size, in head radii")
 
