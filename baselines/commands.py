@@ -34,6 +34,14 @@ def train(
     data: Annotated[Path, typer.Option("--data", help="Folder of a built dataset.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write the run to; new or empty.")],
     split: Annotated[str, typer.Option("--split", help="Split to train on; test is refused.")] = "train",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="NAME=VALUE",
+            help="Train on some people alone: suite, condition, head_latitude=0-30 ...; repeat a name for another value.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of whatever is random in training.")] = 0,
     settings: Annotated[
         list[str] | None,
@@ -50,6 +58,7 @@ def train(
     """Train a predictor on a train split and write the run, which `srgaze360 predict` takes instead of a name.
 
     What is chosen while training is chosen on val, never on test. The same command goes on where a training was stopped.
+    With --where, val is restricted alike; boards show methods that were trained on several bands as train band x test band.
 
     Example: `srgaze360 train mmrgaze360 --data mydata --out run --set size=base --set train.steps=20000`
     """
@@ -58,10 +67,14 @@ def train(
     from baselines.training.runs import train_predictor
     from srgaze360.console import say
     from srgaze360.dataset import Dataset
+    from srgaze360.groups import describe, parse_where
     from srgaze360.settings import nested
 
-    wanted = nested(settings or [], "train.steps=500")
-    dataset = Dataset.open(data)
-    record = train_predictor(model, dataset, out, seed, split, settings=wanted, device=device, cache=cache, overwrite=overwrite)
+    wanted, only = nested(settings or [], "train.steps=500"), parse_where(where or [])
+    record = train_predictor(
+        model, Dataset.open(data), out, seed, split, where=only, settings=wanted, device=device, cache=cache,
+        overwrite=overwrite,
+    )  # fmt: skip
     trained_on = f"{record.people} people of {record.dataset.name} {record.dataset.version}, split {record.split}"
+    trained_on += f", where {describe(record.where)}" if record.where else ""
     say(escape(f"Trained {model} on {trained_on}. Next: srgaze360 predict {out} --data DIR --split test --out FILE"))

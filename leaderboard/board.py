@@ -247,6 +247,7 @@ def build_board(board: Path, out: Path) -> Built:
     CheckFailed
         Its records may not stand beside each other: somebody put them there by hand.
     """
+    from leaderboard.band_plot import band_plots
     from leaderboard.page import page
     from leaderboard.plots import save_plots
 
@@ -266,7 +267,7 @@ def build_board(board: Path, out: Path) -> Built:
             raise CheckFailed(f"Expected records that may stand beside each other, but {path} may not: {'; '.join(reasons)}.")
         seen.append(record)
     tables = board_tables(rows_of(loaded), list(read_notices(board).values()))
-    pictures = save_plots(tables, out / "plots")
+    pictures = save_plots(tables, out / "plots", band_plots(tables))
     texts = {
         "index.html": page(tables, pictures),
         "board.md": markdown(tables),

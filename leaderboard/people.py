@@ -8,7 +8,7 @@ Directions (n, 3) on the sphere and points (n, 2) in photos stand in the same pl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from srgaze360.dataset import Dataset
 from srgaze360.photo_labels import PhotoLabels, is_source, open_photo_labels
 from srgaze360.predictions import DatasetKey, FrameName, Predictions
 from srgaze360.predictors import dataset_key
-from srgaze360.protocols import breakdown
 from srgaze360.sphere import BoolArray, FloatArray
 
 Labels = Dataset | PhotoLabels
@@ -96,13 +95,3 @@ def parts(count: int) -> Iterator[slice]:
     """Slices of the people that are scored together."""
     for start in range(0, count, _CHUNK):
         yield slice(start, min(start + _CHUNK, count))
-
-
-def groupings(labels: Labels) -> Mapping[str, breakdown.Labels]:
-    """Names (n,) of the groups that people are in, by what groups them."""
-    if isinstance(labels, PhotoLabels):
-        table = labels.annotations
-        heights = (table["head_v1"] - table["head_v0"]).to_numpy(dtype=np.float64)
-        return breakdown.photo_groups(labels.eyes, heights, labels.points, labels.weights)
-    radii = np.radians(labels.annotations["head_radius_deg"].to_numpy(dtype=np.float64))
-    return breakdown.groups(labels.heads, radii, labels.gazes)

@@ -14,9 +14,10 @@ page: real text, and the colours of ink and grid left to the page, so that it fo
 
 from __future__ import annotations
 
+import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -291,49 +292,51 @@ def _from_zero(axes: Axes) -> None:
     axes.set_xlim(left=0.0, right=max(axes.get_xlim()[1], 1.0))
 
 
-class _Plot(NamedTuple):
+class Plot(NamedTuple):
+    """A plot of a board: title, what it shows, and the function that draws it, or returns None where there is nothing to."""
+
     title: str
     caption: str
     draw: Callable[[BoardTables, Sequence[Series]], Drawn | None]
 
 
-PLOTS: dict[str, _Plot] = {
-    "conditions": _Plot(
+PLOTS: dict[str, Plot] = {
+    "conditions": Plot(
         "Error by condition", "Means with their intervals; conditions of a suite show the same photos.", conditions_figure
     ),
-    "differences": _Plot(
+    "differences": Plot(
         "Differences from the best",
         "Paired over the same people of the ranking suite, with 95 % intervals; open markers are not significant after Holm's "
         "correction.",
         differences_figure,
     ),
-    "latitude": _Plot(
+    "latitude": Plot(
         "Error against latitude",
         "Means with their intervals, ranking suite.",
         partial(bands_figure, by="target_latitude", label="absolute latitude of the target"),
     ),
-    "arc": _Plot(
+    "arc": Plot(
         "Error against arc",
         "Means with their intervals, ranking suite.",
         partial(bands_figure, by="head_target_arc", label="arc from head to target"),
     ),
-    "reach": _Plot(
+    "reach": Plot(
         "Error against distance",
         "Means with their intervals.",
         partial(bands_figure, by="reach", label="distance from eyes to target (fractions of the photo's sides)"),
     ),
-    "cumulative": _Plot(
+    "cumulative": Plot(
         "Cumulative distribution of errors", "People of the ranking suite; further up and left is better.", cumulative_figure
     ),
 }
 
 
-def save_plots(board: BoardTables, folder: Path) -> list[Picture]:
-    """Draw every plot of a board into ``folder`` as PNG and SVG, its data beside it as CSV."""
+def save_plots(board: BoardTables, folder: Path, more: Mapping[str, Plot] | None = None) -> list[Picture]:
+    """Draw every plot of a board, and ``more`` by name, into ``folder`` as PNG and SVG, the data beside it as CSV."""
     pictures = []
     with mpl.rc_context(STYLE):
         drawn = series(board.rows)
-        for name, plot in PLOTS.items():
+        for name, plot in {**PLOTS, **(more or {})}.items():
             made = plot.draw(board, drawn)
             if made is None:
                 continue
@@ -365,5 +368,5 @@ def _for_page(figure: Figure, name: str, title: str) -> str:
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)  # would apply to the whole page
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", svg, count=1)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # plots on one page must not share ids
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
     return svg.replace(INK, "currentColor").replace(GRID, "var(--rule)")

@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from leaderboard.people import Labels, answers_of, frame_of, groupings, key_of, parts, people_of
+from leaderboard.people import Labels, answers_of, frame_of, key_of, parts, people_of
 from leaderboard.protocols import PRIMARY, PRIMARY_RAD, PROTOCOLS, Protocol, find_protocol
 from leaderboard.records import GROUP_PREFIX, Estimate, GroupScores, ScoreRecord, samples_digest, write_record
 from leaderboard.rotations import rotation_metrics
@@ -42,13 +42,14 @@ from srgaze360.console import Advance, silent
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError
 from srgaze360.files import digest, generator
+from srgaze360.groups import BREAKDOWNS, breakdown_labels
 from srgaze360.photo_labels import PhotoLabels
 from srgaze360.predictions import PredictorCard
 from srgaze360.protocols import breakdown, spherical
 from srgaze360.sphere import BoolArray, FloatArray
 from srgaze360.versions import code_revision, environment
 
-__all__ = ["BREAKDOWNS", "HUMAN", "PRIMARY", "PRIMARY_RAD", "PROTOCOLS", "ranking_suite", "score_file"]
+__all__ = ["HUMAN", "PRIMARY", "PRIMARY_RAD", "PROTOCOLS", "ranking_suite", "score_file"]
 
 HUMAN = "human"
 RANKING_SUITES = ("mixed", "canonical")
@@ -61,25 +62,6 @@ _OTHER_FRAME = {
     "in photos, found a built dataset. Give the source, or leave --protocol out.",
 }
 CONFIDENCE = 0.95
-
-
-class Breakdown(NamedTuple):
-    """A way to group people: its title in tables, and the order of its groups (by name if None)."""
-
-    title: str
-    order: tuple[str, ...] | None
-
-
-BREAKDOWNS: dict[str, Breakdown] = {
-    "head_view": Breakdown("Target and the 90° view centred on the head", (breakdown.INSIDE_VIEW, breakdown.OUTSIDE_VIEW)),
-    "head_target_arc": Breakdown("Arc from head to target", breakdown.band_names(breakdown.ARC_BANDS)),
-    "target_latitude": Breakdown("Absolute latitude of the target", breakdown.band_names(breakdown.LATITUDE_BANDS)),
-    "head_radius": Breakdown("Angular radius of the head", breakdown.band_names(breakdown.HEAD_RADIUS_BANDS)),
-    "face": Breakdown("Side of the face that is seen", None),
-    "target_kind": Breakdown("Kind of target", None),
-    "reach": Breakdown("Distance from eyes to target, of the photo's sides", breakdown.band_names(breakdown.REACH_BANDS, "")),
-    "head_height": Breakdown("Height of the head, of the photo's", breakdown.band_names(breakdown.HEAD_HEIGHT_BANDS, "")),
-}
 
 
 class Scored(NamedTuple):
@@ -291,19 +273,6 @@ def _recipe_order(rows: Labels, suite: str, condition: str) -> tuple[str, int, s
     """Key that sorts conditions by suite and, within it, as the recipe lists them."""
     listed = rows.info.suites.get(suite, []) if isinstance(rows, Dataset) else []
     return suite, listed.index(condition) if condition in listed else len(listed), condition
-
-
-def breakdown_labels(rows: Labels) -> dict[str, breakdown.Labels]:
-    """Group names (n,) of every breakdown that the dataset allows, in the order of :data:`BREAKDOWNS`.
-
-    Columns that a source provides (such as ``face``) are breakdowns where they are there. People whose target is unknown are in
-    no group of a breakdown by target: no metric of direction has a value for them.
-    """
-    columns = {
-        by: rows.annotations[by].fillna(breakdown.UNKNOWN).to_numpy(dtype=str) for by in BREAKDOWNS if by in rows.annotations
-    }
-    both = {**groupings(rows), **columns}
-    return {by: both[by] for by in BREAKDOWNS if by in both}
 
 
 def _clusters(table: pd.DataFrame) -> int:

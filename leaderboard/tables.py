@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from leaderboard.bands import BandMatrix, band_matrices
 from leaderboard.comparison import RESAMPLES, Aligned, FirstGroup, aligned, few, first_of
 from leaderboard.notices import Notice
 from leaderboard.protocols import ALL_METRICS, LABELS, MetricTable, Protocol
 from leaderboard.published import PublishedTable, published
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
-from leaderboard.scoring import BREAKDOWNS, MINIMUM_PEOPLE
+from leaderboard.scoring import MINIMUM_PEOPLE
 from leaderboard.seeds import GroupKey, Row, members
 from srgaze360.bootstrap import rank_intervals
 from srgaze360.files import generator
+from srgaze360.groups import BREAKDOWNS
 
 BLANK = "–"
 READS_MARK = "†"
@@ -171,14 +173,16 @@ class Standing(NamedTuple):
 class BoardTables:
     """Everything a board shows: its rows in the order of their ranks, their ranks with intervals, and the tables.
 
-    ``standings`` say who is first overall and in each condition (none with fewer than two predictors to compare); ``notices``
-    are the predictors without a number; ``published`` are numbers of others, a table of their own, or None.
+    ``matrices`` are methods trained on several bands of people, ``standings`` say who is first overall and in each
+    condition (none with fewer than two predictors to compare); ``notices`` are the predictors without a number;
+    ``published`` are numbers of others, a table of their own, or None.
     """
 
     rows: list[Row]
     ranks: dict[str, str]
     rank_intervals: dict[str, tuple[int, int]]
     tables: list[Table]
+    matrices: list[BandMatrix]
     standings: list[Standing]
     notices: list[Notice]
     published: PublishedTable | None
@@ -230,7 +234,7 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
     ranks, compared = _ranks(ordered), _compared(ordered)
     first = ordered[0].record
     intervals = _rank_intervals(compared, first) if compared else {}
-    firsts = _firsts(compared, first) if compared else {}
+    firsts = _firsts(compared, first, [first.overall, *first.conditions, *first.breakdowns]) if compared else {}
     error, unit = protocol.error, protocol.unit
     shown = [table for table in protocol.tables if not table.suite or any(g.group == table.suite for g in first.suites)]
     tables = [_predictor_table(table, ordered, ranks, intervals, firsts) for table in shown]
@@ -255,10 +259,12 @@ def board_tables(rows: Sequence[Row], notices: Sequence[Notice] = ()) -> BoardTa
         ),
     ]
     tables = [table for table in tables if table.lines]  # photos of a source have no conditions
+    matrices = band_matrices(ordered)
+    tables += [_matrix_table(matrix, place) for place, matrix in enumerate(matrices, start=1)]
     places = [(first.overall, "Overall", first.ranking_suite), *((s, s.suite, s.group) for s in first.conditions)]
     standings = [Standing(section, label, firsts[s.key]) for s, section, label in places if s.key in firsts]
     also = published(first.protocol, first.dataset.name, first.split)
-    return BoardTables(ordered, ranks, intervals, tables, standings, list(notices), also)
+    return BoardTables(ordered, ranks, intervals, tables, matrices, standings, list(notices), also)
 
 
 def group_label(group: str) -> str:
@@ -300,10 +306,10 @@ def _rank_intervals(data: Aligned, record: ScoreRecord) -> dict[str, tuple[int, 
     return rank_intervals(values, shown.clusters, rng, confidence=record.confidence, n_resamples=RESAMPLES)
 
 
-def _firsts(data: Aligned, record: ScoreRecord) -> dict[GroupKey, FirstGroup]:
+def _firsts(data: Aligned, record: ScoreRecord, groups: Sequence[GroupScores]) -> dict[GroupKey, FirstGroup]:
     """Who is first in each group."""
     found = {}
-    for group in [record.overall, *record.conditions, *record.breakdowns]:
+    for group in groups:
         own = data.of(members(data.people, group.key, record.ranking_suite))
         if np.count_nonzero(~np.isnan(own.errors).any(axis=1)) < MINIMUM_PEOPLE:
             continue
@@ -399,6 +405,26 @@ def _group_table(
         lines.append(Line(label, cells, counted.people, counted.clusters, section=section, few=small))
     headings = [Heading(row.name, human=row.human) for row in rows]
     return Table(key, title, caption, stub, headings, lines)
+
+
+def _matrix_table(matrix: BandMatrix, place: int) -> Table:
+    """A method trained on several bands: a line per band tested on, a column per band trained on."""
+    rows = [one.row for one in matrix.trained]
+    first = rows[0].record
+    compared = _compared(rows)
+    protocol = rows[0].protocol
+    names = ", ".join(f"{group_label(one.label)}: {one.row.name}" for one in matrix.trained)
+    table = _group_table(
+        f"bands-{place}",
+        matrix.heading,
+        f"Mean {protocol.error} in {protocol.unit}. A column is a training on people of that band alone, a line the people of "
+        f"the {first.split} split that it is tested on. Columns: {names}.",
+        "Tested on",
+        rows,
+        [(scores, "", group_label(scores.group)) for scores in matrix.groups],
+        _firsts(compared, first, matrix.groups) if compared else {},
+    )
+    return replace(table, headings=[Heading(group_label(one.label)) for one in matrix.trained])
 
 
 class Places(NamedTuple):

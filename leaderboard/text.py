@@ -44,7 +44,7 @@ def markdown(board: BoardTables) -> str:
     lines += [f"- **{name}:** {_plain(value)}" for name, value in board.facts.items()]
     lines += ["", reading_note()]
     for table in board.tables:
-        lines += ["", f"## {table.title}", "", _plain(table.caption), "", *_markdown_table(table, board.notices)]
+        lines += ["", f"## {_plain(table.title)}", "", _plain(table.caption), "", *_markdown_table(table, board.notices)]
         if table.key == "conditions" and board.standings:
             lines += ["", f"## {FIRST_TITLE}", "", FIRST_CAPTION, "", *_markdown_standings(board.standings)]
     if board.published:

@@ -40,6 +40,7 @@ MAX_TEXT_BYTES = 2**30
 MAX_HEADER_BYTES = 2**20
 MAX_ROWS = 5_000_000
 MAX_ID_LETTERS = 1000
+MAX_NAME = 100  # letters of a predictor's name
 MAX_COLUMNS = 1000
 _BYTES = {"FLOAT": 4, "FIXED_LEN_BYTE_ARRAY": 2}  # of a value as Arrow holds it; float16 is the only fixed-length type read
 
@@ -64,16 +65,35 @@ HEATMAP_SHAPE = FRAMES["sphere"].heatmap_shape
 TEXT_COLUMNS = tuple(dict.fromkeys(name for frame in FRAMES.values() for name in (*frame.columns, *OPTIONAL_COLUMNS)))
 
 
-class PredictorCard(BaseModel):
-    """What made the predictions: name, where it comes from, what it was trained on, and what it reads."""
+class TrainingKey(BaseModel):
+    """What a training has in common with others, and what it was restricted to.
+
+    ``predictor`` is the registered name; ``digest`` is that of all that decides a training but its seed and its restriction:
+    predictor, settings, dataset and split. ``where`` maps groupings of people to the values that were trained on
+    (:mod:`srgaze360.groups`); empty for everybody of the split.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1, max_length=100)
+    predictor: str = Field(min_length=1, max_length=MAX_NAME)
+    digest: str
+    where: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
+
+
+class PredictorCard(BaseModel):
+    """What made the predictions: name, where it comes from, what it was trained on, and what it reads.
+
+    ``training`` is that of a training run, None for a predictor that is not trained, or was trained elsewhere.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=MAX_NAME)
     summary: str = ""
     source: str = ""
     seed: int | None = None
     training_data: list[str] = Field(default_factory=list)
+    training: TrainingKey | None = None
     reads: list[str] = Field(default_factory=list, description="annotation columns read beyond the panorama and the head")
     notes: str = ""
 

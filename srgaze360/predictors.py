@@ -20,9 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset, Sample, explain
 from srgaze360.errors import InputError
-from srgaze360.files import read_json, write_text
+from srgaze360.files import digest, read_json, write_text
+from srgaze360.groups import describe, shortly
 from srgaze360.images import UInt8Array, read_panorama
-from srgaze360.predictions import DatasetKey, PredictorCard
+from srgaze360.predictions import MAX_NAME, DatasetKey, PredictorCard, TrainingKey
 from srgaze360.registry import Registry
 
 RUN_FILE = "run.json"
@@ -156,7 +157,9 @@ class Predictor(abc.ABC):
 class RunRecord(BaseModel):
     """``run.json`` of a training run: which predictor, on what, from which seed.
 
-    ``settings`` are those of the user that departed from the defaults; ``facts`` what the predictor reports of its training.
+    ``where`` is what the people of the split were restricted to (:mod:`srgaze360.groups`), empty for all of them; ``people``
+    are those that were left. ``settings`` are those of the user that departed from the defaults; ``facts`` what the predictor
+    reports of its training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -166,10 +169,23 @@ class RunRecord(BaseModel):
     seed: int
     dataset: DatasetKey
     split: str
+    where: dict[str, list[str]] = Field(default_factory=dict)
     people: int
     settings: dict[str, Any] = Field(default_factory=dict)
     facts: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str]
+
+    @property
+    def key(self) -> TrainingKey:
+        """What the run has in common with others of the same predictor, settings, dataset and split."""
+        common = [self.predictor, self.settings, self.dataset.model_dump(), self.split]
+        return TrainingKey(predictor=self.predictor, digest=digest(common), where=self.where)
+
+    @property
+    def name(self) -> str:
+        """Name of what was trained: the predictor's, with the restriction where there is one, in 100 letters or fewer."""
+        name = f"{self.predictor} ({shortly(self.where)})" if self.where else self.predictor
+        return name if len(name) <= MAX_NAME else f"{self.predictor} ({digest(self.where)[:8]})"
 
 
 PREDICTORS: Registry[type[Predictor]] = Registry("srgaze360.predictors", "predictor")
@@ -209,17 +225,24 @@ def open_predictor(model: str, seed: int = 0, device: str = "auto") -> tuple[Pre
         record = read_run(run)
         kind = PREDICTORS.get(record.predictor)
         data = record.dataset
-        training = [f"{data.name} {data.version} ({data.digest[:12]}), {record.split}: {record.people} people"]
-        predictor, seed = kind.load(run), record.seed
+        only = f" where {describe(record.where)}" if record.where else ""
+        training = [f"{data.name} {data.version} ({data.digest[:12]}), {record.split}{only}: {record.people} people"]
+        predictor, seed, name, key = kind.load(run), record.seed, record.name, record.key
     elif run.is_dir() and model not in PREDICTORS.names():
         raise InputError(
             f"Expected the name of a predictor or the folder of a training run, found folder {run} without {RUN_FILE}."
         )
     else:
-        kind, training = PREDICTORS.get(model), []
-        predictor = kind.untrained(seed)
+        kind, training, key = PREDICTORS.get(model), [], None
+        predictor, name = kind.untrained(seed), kind.name
     card = PredictorCard(
-        name=kind.name, summary=kind.summary, source=kind.source, seed=seed, training_data=training, reads=list(kind.reads)
+        name=name,
+        summary=kind.summary,
+        source=kind.source,
+        seed=seed,
+        training_data=training,
+        training=key,
+        reads=list(kind.reads),
     )
     predictor.place(device)
     return predictor, card

@@ -84,6 +84,15 @@ def test_rows_have_the_name_of_their_method_unless_they_say_another() -> None:
     assert [(method.label, method.seeds) for method in config.methods] == [("random", (0,)), ("random-again", (0,))]
 
 
+def test_what_a_row_is_trained_on_may_be_one_value_or_a_list() -> None:
+    own = {"name": "head-prior", "train_on": {"suite": "mixed", "head_latitude": ["0-30", "30-60 deg"], "hfov_deg": 60}}
+    assert config_of(methods=[own]).methods[0].train_on == {
+        "suite": ["mixed"], "head_latitude": ["0-30", "30-60 deg"], "hfov_deg": ["60"],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="two rows have the label 'head-prior'; give one of them another `label`"):
+        config_of(methods=["head-prior", own])
+
+
 def test_settings_of_the_command_line(tmp_path: Path) -> None:
     path = write_config(tmp_path)
     config = load_config(str(path), ["dataset.limit=3", "budget.steps=9", "methods=[centre]", "device=cpu"])
@@ -106,6 +115,8 @@ def test_settings_of_the_command_line(tmp_path: Path) -> None:
         ({"methods": [{"name": "random", "label": "../x"}]}, "methods.0.label: .*pattern"),
         ({"methods": [{"name": "random", "sed": 1}]}, r"unknown key 'methods.0.sed'. Did you mean 'seeds'\?"),
         ({"resamples": 10}, "resamples: .*greater than or equal to 100"),
+        ({"methods": [{"name": "random", "train_on": {"suite": []}}]}, "methods.0.train_on.suite: .*at least 1 item"),
+        ({"methods": [{"name": "random", "train_on": "mixed"}]}, "methods.0.train_on: .*valid dictionary"),
     ],
 )
 def test_files_that_say_nonsense_are_refused(changes: dict[str, Any], match: str, tmp_path: Path) -> None:
@@ -183,6 +194,19 @@ def test_names_that_are_right() -> None:
         (
             {"methods": [{"name": "oracle", "settings": {"model": {"depth": 1}}}]},
             "Row 'oracle' .*: Expected options of oracle .*, found: depth: Extra inputs",
+        ),
+        (
+            {"methods": [{"name": "random", "train_on": {"suite": "mixed"}}]},
+            "Row 'random' .* restricts what 'random' is trained on, which is not trained",
+        ),
+        (
+            {"methods": [{"name": "head-prior", "train_on": {"head_latitud": "0-30"}}]},
+            r"Row 'head-prior' .* trains on an unknown grouping, 'head_latitud'. Did you mean 'head_latitude'\?",
+        ),
+        ({"methods": [{"name": "head-prior", "train_on": {"split": "val"}}]}, "trains on an unknown grouping, 'split'"),
+        (
+            {"methods": [{"name": "head-prior", "train_on": {"suite": ["mixed", "poles"]}}]},
+            "trains on suite 'poles', which has nobody in split 'train'. Known: mixed",
         ),
     ],
 )

@@ -94,6 +94,32 @@ def test_a_finished_benchmark_does_nothing(finished_benchmark: Path) -> None:
 # --- digests tell what is redone --------------------------------------------------------------------------------------
 
 
+def test_rows_trained_on_bands_make_a_matrix(finished_benchmark: Path, copied_benchmark: Path, tmp_path: Path) -> None:
+    methods = [
+        "head-prior",
+        {"name": "head-prior", "label": "low", "train_on": {"head_latitude": "0-30"}},
+        {"name": "head-prior", "label": "high", "train_on": {"head_latitude": ["30-60", "60-90"]}},
+    ]
+    config = config_at(tmp_path, finished_benchmark, methods=methods)
+    bench = run_steps(config, copied_benchmark)
+    assert not bench.failures
+    assert not left_to_do(make_plan(config, copied_benchmark))
+    runs = {label: read_run(copied_benchmark / "runs" / f"{label}-seed0") for label in ("head-prior", "low", "high")}
+    assert [run.where for run in runs.values()] == [
+        {}, {"head_latitude": ["0-30 deg"]}, {"head_latitude": ["30-60 deg", "60-90 deg"]},
+    ]  # fmt: skip
+    assert runs["low"].people + runs["high"].people == runs["head-prior"].people
+    content = json.loads((copied_benchmark / "board" / "spherical" / "board.json").read_text())
+    (matrix,) = [table for table in content["tables"] if table["key"].startswith("bands")]
+    assert matrix["title"] == "Trained on one band, tested on all: head-prior, absolute latitude of the head"
+    assert {cell["predictor"] for cell in matrix["cells"]} == {"low", "high", "head-prior"}
+    # another band trains, predicts and scores that row again, and the row of everybody not
+    methods[1]["train_on"] = {"head_latitude": "30-60"}  # type: ignore[index]
+    assert left_to_do(make_plan(config_at(tmp_path, finished_benchmark, methods=methods), copied_benchmark)) == {
+        "train/low-seed0", "predict/low-seed0", "score/spherical/low-seed0", "board/spherical",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changes", "settings", "redone"),
     [

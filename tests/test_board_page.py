@@ -16,6 +16,7 @@ from leaderboard.board import add_record, build_board
 from leaderboard.page import page as board_page
 from leaderboard.published import published_table
 from leaderboard.scoring import score_file
+from srgaze360.predictions import TrainingKey
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (make .venv/.installed-dev)")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -220,3 +221,40 @@ def test_published_numbers_on_a_phone(browser: Any, published: Path) -> None:
     defined = phone.locator("#published tr.defined span").first
     assert defined.bounding_box()["width"] <= 390  # the text that says what a column is can be read without scrolling
     phone.close()
+
+
+# --- trained on bands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_heat_maps_of_bands_are_shapes_that_the_page_may_show(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory, scheme: str
+) -> None:
+    folder = tmp_path_factory.mktemp("bands")
+    data = fake_dataset(folder / "data", people=120)
+    for name, band, spread in (("low", "0-30 deg", 0.1), ("middle", "30-60 deg", 0.4), ("high", "60-90 deg", 0.9)):
+        key = TrainingKey(predictor="direction", digest="a", where={"head_latitude": [band]})
+        add_record(result(folder, data, name, spread, training=key), folder / "board")
+    build_board(folder / "board", folder / "pages")
+    opened = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    heard: list[str] = []
+    opened.on("console", lambda message: heard.append(message.text))
+    opened.on("pageerror", lambda error: heard.append(str(error)))
+    opened.goto((folder / "pages" / "index.html").as_uri())
+    figure = opened.locator("figure", has_text="Trained on one band, tested on all: direction, absolute latitude of the head")
+    assert figure.locator("svg").get_attribute("aria-label").startswith("Trained on one band")
+    assert figure.locator("svg image").count() == 0
+    assert figure.locator("svg text").count() > 18
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    table = opened.locator("#bands-1 tbody tr")
+    assert [row.locator("th").inner_text().rstrip(" ‡") for row in table.all()] == ["0–30°", "30–60°", "60–90°"]
+    head = sort_button(opened, "30–60°", "bands-1")
+    head.click()
+    head.click()
+    cells = [float(cell.get_attribute("data-value")) for cell in opened.locator("#bands-1 tbody td:nth-child(3)").all()]
+    assert cells == sorted(cells, reverse=True)
+    opened.get_by_label("Suite").select_option("latitude")
+    assert opened.locator("#bands-1 tbody tr[hidden]").count() == 0  # its lines belong to no suite
+    assert opened.locator("#conditions tbody tr[hidden]").count() > 0
+    assert heard == []
+    opened.close()

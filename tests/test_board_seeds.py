@@ -119,7 +119,8 @@ def test_the_row_is_the_mean_over_seeds_and_its_interval_that_of_mean_errors(row
 
 
 BY_COLUMN = {"condition": "condition", "face": "group_face", "head_view": "group_head_view", "head_radius": "group_head_radius",
-             "target_latitude": "group_target_latitude", "head_target_arc": "group_head_target_arc"}  # fmt: skip
+             "target_latitude": "group_target_latitude", "head_latitude": "group_head_latitude",
+             "head_target_arc": "group_head_target_arc"}  # fmt: skip
 
 
 def test_the_spread_is_that_of_the_seeds_own_means(row: Row, results: list[Path]) -> None:

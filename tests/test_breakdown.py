@@ -63,6 +63,7 @@ def test_all_groupings_and_unknown_targets():
     labels = breakdown.groups(head, np.radians([3.0, 12.0]), target)
     assert {name: list(values) for name, values in labels.items()} == {
         "target_latitude": ["60-90 deg", "unknown"],
+        "head_latitude": ["0-30 deg", "30-60 deg"],
         "head_radius": ["2-5 deg", "10-180 deg"],
         "head_target_arc": ["60-90 deg", "unknown"],
         "head_view": [breakdown.OUTSIDE_VIEW, "unknown"],

@@ -20,13 +20,16 @@ from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
 from leaderboard.records import TIME_FIELDS, ScoreRecord, read_record, read_samples, samples_path
-from leaderboard.scoring import BREAKDOWNS, PRIMARY, PRIMARY_RAD, breakdown_labels, ranking_suite, score_file
+from leaderboard.scoring import PRIMARY, PRIMARY_RAD, ranking_suite, score_file
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset
 from srgaze360.errors import CheckFailed, InputError
+from srgaze360.groups import BREAKDOWNS, breakdown_labels
 from srgaze360.predictions import PredictionHeader, Predictions, PredictorCard, write_predictions
 from srgaze360.predictors import dataset_key
 from srgaze360.protocols import breakdown, spherical
+
+ON_THE_SPHERE = [by for by in BREAKDOWNS if by not in ("reach", "head_height")]  # those are of people in photos
 
 
 def submit(path: Path, data: Dataset, directions: Any, *, order: Any = None, name: str = "made-up", **columns: Any) -> Path:
@@ -175,6 +178,7 @@ def test_groups_equal_a_slow_loop(tmp_path: Path) -> None:
         labels = {
             "overall": "overall",
             "target_latitude": _between(abs(math.degrees(math.asin(-target[1]))), breakdown.LATITUDE_BANDS),
+            "head_latitude": _between(abs(row["head_lat_deg"]), breakdown.LATITUDE_BANDS),
             "head_radius": _between(row["head_radius_deg"], breakdown.HEAD_RADIUS_BANDS),
             "head_target_arc": _between(_angle(head, target), breakdown.ARC_BANDS),
             "head_view": breakdown.INSIDE_VIEW if _in_view(row, target) else breakdown.OUTSIDE_VIEW,
@@ -203,7 +207,7 @@ def test_groups_equal_a_slow_loop(tmp_path: Path) -> None:
     # every group of the loop is reported
     reported = {(s.by, s.suite, s.group) for s in [record.overall, *record.suites, *record.conditions, *record.breakdowns]}
     assert {key for key, entries in errors.items() if entries} <= reported
-    assert {scores.by for scores in record.breakdowns} == set(BREAKDOWNS)
+    assert {scores.by for scores in record.breakdowns} == set(ON_THE_SPHERE)
 
 
 def test_heatmap_metrics_are_means_over_the_ranking_suite(fake: Dataset, tmp_path: Path) -> None:
@@ -340,9 +344,9 @@ def test_conditions_come_in_the_order_of_the_recipe(fake: Dataset, tmp_path: Pat
 
 def test_a_column_of_the_source_is_a_breakdown_where_it_is_there(fake: Dataset) -> None:
     rows = with_target_kinds(fake).select(split="test")
-    assert list(breakdown_labels(rows)) == list(BREAKDOWNS)
+    assert list(breakdown_labels(rows)) == ON_THE_SPHERE
     without = replace(rows, annotations=rows.annotations.drop(columns="face"))
-    assert list(breakdown_labels(without)) == [by for by in BREAKDOWNS if by != "face"]
+    assert list(breakdown_labels(without)) == [by for by in ON_THE_SPHERE if by != "face"]
     holes = replace(rows, annotations=rows.annotations.assign(face=[None, *rows.annotations["face"][1:]]))
     assert breakdown_labels(holes)["face"][0] == "unknown"
 

@@ -3,9 +3,10 @@
 Conventions
 -----------
 Nothing is ever fitted on test. A predictor is given all rows of one split, every suite that has any, and the rows of val to
-choose by, and no others. A run holds what the predictor saved and, written last, ``run.json``, which says what it was trained
-on: a folder without it is no run. Until then ``started.json`` says what is being trained there: the same command goes on where
-it was stopped, another one is refused.
+choose by, and no others. A training may be restricted to some of the people (:mod:`srgaze360.groups`): then val is restricted
+alike, so that nothing is chosen by the others. A run holds what the predictor saved and, written last, ``run.json``, which says
+what it was trained on: a folder without it is no run. Until then ``started.json`` says what is being trained there: the same
+command goes on where it was stopped, another one is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
+from srgaze360.console import say
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import TEMPORARY_PATTERN, write_text
+from srgaze360.groups import Where, checked_where, describe, restricted
 from srgaze360.predictors import PREDICTORS, RUN_FILE, RunRecord, TrainingJob, dataset_key, read_run, write_run
 from srgaze360.versions import LEARNING, environment
 
@@ -34,12 +39,13 @@ def train_predictor(
     seed: int = 0,
     split: str = "train",
     *,
+    where: Where | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     cache: Path | None = None,
     overwrite: bool = False,
 ) -> RunRecord:
-    """Train the predictor registered as ``model`` on all rows of a split and write the run.
+    """Train the predictor registered as ``model`` on the rows of a split and write the run.
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ def train_predictor(
         Seed of whatever is random in training.
     split
         The split to train on; never ``"test"``.
+    where
+        Restriction of the people trained on; everybody by default.
     settings
         Settings of the user that depart from the method's defaults, nested.
     device
@@ -70,8 +78,8 @@ def train_predictor(
     Raises
     ------
     InputError
-        Unknown predictor, or one that has nothing to train; the split is ``test``, or the dataset lacks it; ``out`` is not
-        empty.
+        Unknown predictor, or one that has nothing to train; the split is ``test``, or the dataset lacks it; the restriction
+        names what there is not, or leaves nobody; ``out`` is not empty.
     """
     if split == NEVER_TRAINED_ON:
         raise InputError(
@@ -90,11 +98,14 @@ def train_predictor(
     if not kind.trained:
         kind.train(TrainingJob(data, out))  # says that there is nothing to train
     rows = data.select(split=split)
+    where = checked_where(rows, where or {})
+    rows = restricted(rows, where)
     record = RunRecord(
         predictor=model,
         seed=seed,
         dataset=dataset_key(data),
         split=split,
+        where=where,
         people=len(rows),
         settings=dict(settings or {}),
         versions=environment(*LEARNING),
@@ -104,8 +115,7 @@ def train_predictor(
     kind.check(settings or {}, device)  # before anything is replaced
     if leads:
         _make_ready(out, record, overwrite=overwrite)
-    val = data.select(split=CHOSEN_ON) if CHOSEN_ON in data.splits and split != CHOSEN_ON else None
-    job = TrainingJob(rows, out, seed, val, settings or {}, device, cache)
+    job = TrainingJob(rows, out, seed, _val(data, split, where), settings or {}, device, cache)
     predictor = kind.train(job)
     record = record.model_copy(update={"facts": predictor.facts()})
     if leads:
@@ -113,6 +123,17 @@ def train_predictor(
         (out / STARTED_FILE).unlink()
         predictor.finish(out)
     return record
+
+
+def _val(data: Dataset, split: str, where: Where) -> Dataset | None:
+    """The rows to choose by: those of val that the restriction keeps, None where there are none."""
+    if CHOSEN_ON not in data.splits or split == CHOSEN_ON:
+        return None
+    rows = restricted(data.select(split=CHOSEN_ON), where)
+    if not len(rows):
+        say(escape(f"Nobody of {CHOSEN_ON} is left where {describe(where)}: nothing is chosen by it."))
+        return None
+    return rows
 
 
 def _make_ready(out: Path, record: RunRecord, *, overwrite: bool) -> None:

@@ -82,8 +82,8 @@
         shown += !row.hidden;
       }
     }
-    if (suite) for (const row of all("tr[data-section]")) {
-      row.hidden = suite.value !== "" && row.dataset.section !== suite.value && !row.closest("#breakdowns");
+    if (suite) for (const row of all("#conditions tr[data-section], #first tr[data-section], tr.detail tr[data-section]")) {
+      row.hidden = suite.value !== "" && row.dataset.section !== suite.value;
     }
     count.textContent = shown === total ? "" : `${shown} of ${total} predictors`;
   };

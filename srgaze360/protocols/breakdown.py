@@ -102,6 +102,7 @@ def groups(head: ArrayLike, head_radius: ArrayLike, target: ArrayLike) -> dict[s
     """
     return {
         "target_latitude": latitude_band(target),
+        "head_latitude": latitude_band(head),
         "head_radius": head_size(head_radius),
         "head_target_arc": head_target_arc(head, target),
         "head_view": head_view(head, target),

@@ -73,6 +73,7 @@ class Budget(_Strict):
 class MethodConfig(_Strict):
     """A row: a registered method under a label (its name, if none is given), with the seeds it is run from.
 
+    ``train_on`` restricts the people it is trained on (:mod:`srgaze360.groups`): a value, or a list of them, by grouping.
     ``trials`` says where more or fewer of its settings were tried on val than the budget says of all.
     """
 
@@ -81,6 +82,7 @@ class MethodConfig(_Strict):
     size: str | None = None
     seeds: tuple[Seed, ...] = Field((0,), min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
+    train_on: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
     note: str = ""
     trials: Annotated[int, Field(ge=0)] | None = None
 
@@ -98,6 +100,13 @@ class MethodConfig(_Strict):
         if isinstance(content, dict) and isinstance(content.get("name"), str):
             content = {"label": content["name"], **content}
         return content
+
+    @field_validator("train_on", mode="before")
+    @classmethod
+    def _lists(cls, content: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        if not isinstance(content, dict):
+            return content
+        return {name: [str(one) for one in (value if isinstance(value, list) else [value])] for name, value in content.items()}
 
     @field_validator("seeds")
     @classmethod
@@ -240,6 +249,7 @@ def check_method(config: BenchmarkConfig, method: MethodConfig) -> None:
     if method.name not in known:
         raise InputError(f"{where} names an unknown predictor, {method.name!r}. {suggestion(method.name, known)}")
     kind: Any = PREDICTORS.get(method.name)
+    _check_train_on(config, method, where, trained=kind.trained)
     if not is_learnt(kind):
         if method.size or method.settings:
             given = "a size" if method.size else "settings"
@@ -260,6 +270,24 @@ def check_method(config: BenchmarkConfig, method: MethodConfig) -> None:
         settings_in_full(config, method)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _check_train_on(config: BenchmarkConfig, method: MethodConfig, where: str, *, trained: bool) -> None:
+    """Check what a row is trained on as far as it can be known without the dataset: names of groupings, suites."""
+    from srgaze360.dataset import COLUMNS
+    from srgaze360.groups import BREAKDOWNS, LISTED
+
+    if method.train_on and not trained:
+        raise InputError(f"{where} restricts what {method.name!r} is trained on, which is not trained. Leave train_on out.")
+    known = [*LISTED, *BREAKDOWNS, *(name for name in COLUMNS if name not in (*LISTED, "split"))]
+    if unknown := [name for name in method.train_on if name not in known]:
+        raise InputError(f"{where} trains on an unknown grouping, {unknown[0]!r}. {suggestion(unknown[0], known)}")
+    suites = recipe_of(config).suites
+    filled = [name for name, suite in suites.items() if "train" in suite.splits]
+    if empty := [suite for suite in method.train_on.get("suite", []) if suite not in filled]:
+        raise InputError(
+            f"{where} trains on suite {empty[0]!r}, which has nobody in split 'train'. {suggestion(empty[0], filled)}"
+        )
 
 
 def settings_in_full(config: BenchmarkConfig, method: MethodConfig) -> Settings:

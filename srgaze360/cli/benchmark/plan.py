@@ -143,7 +143,8 @@ class Plan:
             return {"recipe": self.recipe_digest, "limit": self.config.dataset.limit, "sources": self.sources()}
         if step.stage == "train" and step.method:
             settings = self.config.settings_of(step.method) if is_learnt(self.kind(step.method)) else {}
-            return {**found, "method": step.method.name, "seed": step.seed, "settings": settings}
+            only = {"train_on": step.method.train_on} if step.method.train_on else {}
+            return {**found, "method": step.method.name, "seed": step.seed, "settings": settings, **only}
         if step.stage == "predict" and step.method:
             run = self.product(f"train/{row_name(step.method, step.seed)}") if self.kind(step.method).trained else ""
             return None if run is None else {**found, **self._test, "method": step.method.name, "seed": step.seed, "run": run}

@@ -249,7 +249,9 @@ class Bench:
             if not begun or self._versions_changed(folder):
                 discard(folder)  # nothing that a training could go on with
             device, cache = self.plan.config.device, self.root / "cache"
-            record = train_predictor(method.name, self.data, folder, step.seed, settings=settings, device=device, cache=cache)
+            record = train_predictor(
+                method.name, self.data, folder, step.seed, where=method.train_on, settings=settings, device=device, cache=cache
+            )
         facts = {"people": record.people, **record.facts}
         return Made(run_digest(folder), [path for path in sorted(folder.rglob("*")) if path.is_file()], facts)
 
