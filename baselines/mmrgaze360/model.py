@@ -29,6 +29,10 @@ from baselines.training.settings import Settings
 from srgaze360.errors import InputError
 
 
+# Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, and its target far away.
+TILT_DEG = 45.0
+
+
 class MMROptions(Options):
     """What can be set about MMRGaze360; each of the abstract's parts can be switched off."""
 
@@ -157,7 +161,7 @@ class MMRGaze360(NeuralPredictor):
     options = MMROptions
     changes = ("made for the sphere: docs/models/mmrgaze360.md lists what the abstract fixes and what was chosen",)
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"data": {"height": 256}},
+        "tiny": {"data": {"height": 256}, "augment": {"tilt_deg": TILT_DEG}},
         "base": {
             "model": {
                 "width": 32,
@@ -170,6 +174,7 @@ class MMRGaze360(NeuralPredictor):
                 "evidence": 32,
             },
             "data": {"height": 512, "crop": 128},
+            "augment": {"tilt_deg": TILT_DEG},
         },
         "large": {
             "model": {
@@ -184,6 +189,7 @@ class MMRGaze360(NeuralPredictor):
                 "evidence": 64,
             },
             "data": {"height": 1024, "crop": 224},
+            "augment": {"tilt_deg": TILT_DEG},
         },
     }
 
