@@ -28,7 +28,6 @@ from baselines.neural import GazeModel, NeuralPredictor, Options
 from baselines.training.settings import Settings
 from srgaze360.errors import InputError
 
-
 # Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, and its target far away.
 TILT_DEG = 45.0
 
