@@ -119,6 +119,15 @@ def same_points(a: Points, b: Points) -> bool:
     return not len(a) or bool(np.all(sphere.angle_between(_directions(a), _directions(b)) < np.radians(SAME)))
 
 
+def consensus(points: Points) -> tuple[float, float] | tuple[None, None]:
+    """Normalised vector mean of points, as longitude and latitude (degrees); None where there are none, or they cancel out."""
+    mean = sphere.spherical_mean(_directions(points)).direction if len(points) else np.full(3, np.nan)
+    if np.isnan(mean).any():
+        return None, None
+    lon, lat = np.degrees(sphere.lonlat_from_direction(mean)).tolist()
+    return lon, lat
+
+
 def _edited(row: Row, old: Mapping[str, Any], edit: Edit) -> list[Change]:
     """Change a row, a copy of ``old``, by an edit, but for what follows from it; returns what makes a difference."""
     found = []
@@ -217,12 +226,11 @@ def _head_columns(box: Sequence[float]) -> Row:
 
 
 def _gaze_columns(points: Points, names: Sequence[str] | None) -> Row:
-    """Annotations with longitudes in [-180, 180), and their consensus: null where there is none, or where they cancel out."""
-    mean = sphere.spherical_mean(_directions(points)).direction if len(points) else np.full(3, np.nan)
-    lon, lat = np.degrees(sphere.lonlat_from_direction(mean)) if np.isfinite(mean).all() else (None, None)
+    """Annotations, with longitudes in [-180, 180), and their consensus."""
+    lon, lat = consensus(points)
     return {
-        "gaze_lon_deg": None if lon is None else float(lon),
-        "gaze_lat_deg": None if lat is None else float(lat),
+        "gaze_lon_deg": lon,
+        "gaze_lat_deg": lat,
         "gaze_points_deg": [[float(x) - 360.0 * (x >= 180.0), float(y)] for x, y in points],
         "gaze_annotators": list(names or []),
     }
