@@ -286,6 +286,8 @@ def test_from_the_people_of_a_source_to_a_board(folder: Path, tmp_path: Path, ca
     text = (tmp_path / "site" / "board.md").read_text()
     assert "Distance from eyes to target" in text
     assert "## By condition" not in text  # photos have none
+    assert "As published, not re-run" in text  # of GazeFollow's test split
+    assert "Gaze-LLE" in text
     assert text.index("| centre") < text.index("| at the head") or "| 1 |" in text
     words = ("score", "human", "--data", data, "--protocol", "gazefollow", "--out", str(tmp_path / "h.json"))
     assert run_command(capsys, *words, "--resamples", "200").code == 0
