@@ -159,6 +159,7 @@ def seal(
             "version": f"{data.info.version}{MARK}{split}",
             "label_digest": digest(sorted(entry.label_digest for entry in entries)),
             "splits": {**data.info.splits, split: data.info.splits[split].model_copy(update={"clusters": clusters})},
+            "revisions": [],  # digests of true labels, which a guess could be tried against
         }
     )
     header = _Header(public=info, original=dataset_key(data), split=split)

@@ -9,6 +9,7 @@ old file or the new one. Generators of random numbers are functions of (seed, ke
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -146,7 +147,7 @@ def place_image(source: Path, target: Path, *, link: bool) -> None:
     Raises
     ------
     InputError
-        There is no such panorama.
+        There is no such panorama, or a link would lead to another file system.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -158,6 +159,12 @@ def place_image(source: Path, target: Path, *, link: bool) -> None:
         raise InputError(
             f"Expected a panorama at {source}, but there is no such file. Run `srgaze360 verify` on the dataset, mend it, then "
             "run the same command again."
+        ) from None
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise InputError(
+            f"Expected {target.parent} on the file system of {source}, as hard links need it, found another. Leave out --link."
         ) from None
 
 

@@ -373,6 +373,24 @@ def test_images_that_are_none_are_not_found(data: Dataset, image: str) -> None:
     assert places_of(data).find(image) is None
 
 
+def test_names_with_dots_are_found_with_their_suffix_and_without(data: Dataset) -> None:
+    places = Places([rows_of(data.root)[0] | {"panorama_id": "p", "image_path": "panoramas/test/clip.0004.jpg"}])
+    for image in ("clip.0004.jpg", "x/clip.0004", "/data/upload/1/0f3a9c21-clip.0004.png", "0f3a9c21-clip.0004"):
+        assert places.find(image).panorama_id == "p", image
+    assert places.find("clip") is None
+
+
+def test_sides_that_nobody_moved_are_exact(data: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "labels.xml"
+    rows = rows_of(data.root)
+    rows[0]["head_v1"] = 0.5174123456789
+    places = written("cvat", rows, data, path)
+    as_cvat_writes(path)
+    path.write_text(path.read_text().replace('xtl="600.00"', 'xtl="610.00"'))
+    [edit] = compare(FORMATS["cvat"].read(path, places, ""), places, path, "").edits
+    assert edit.head_box == pytest.approx((610.0 / WIDTH, 480.0 / HEIGHT, 640.0 / WIDTH, 0.5174123456789), abs=1e-15)
+
+
 def test_of_panoramas_of_one_name_the_folder_decides(data: Dataset) -> None:
     rows = [
         dict(rows_of(data.root)[0], sample_id=f"s{i}", panorama_id=f"p{i}", image_path=f"panoramas/{i}/same.jpg") for i in "ab"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from annotation.edits import Addition, Edit
 from annotation.versions import CHANGELOG_FILE, CHANGES_FILE, next_version, revise
 from builders.building.verify import verify
 from builders.publishing.diff import diff
+from leaderboard.sealing import seal
 from srgaze360 import headbox, sphere
+from srgaze360.croissant import write_croissant
 from srgaze360.dataset import COLUMNS, SEAM_CONDITIONS, Dataset, read_manifest
 from srgaze360.errors import InputError
 from srgaze360.files import digest_file
@@ -161,6 +164,25 @@ def test_a_panorama_without_people_goes(data: Dataset, tmp_path: Path) -> None:
     assert name not in {entry["panorama_id"] for entry in read_manifest(tmp_path / "new")}
     assert sum(split.panoramas for split in info.splits.values()) == 23
     assert info.pixel_digest != data.info.pixel_digest
+
+
+def test_a_sealed_version_does_not_tell_the_digests_of_what_it_was(data: Dataset, tmp_path: Path) -> None:
+    info, _ = revise(data, [Edit(sample_id=person(data)["sample_id"], gaze_points_deg=[])], tmp_path / "new")
+    seal(Dataset.open(tmp_path / "new"), "test", tmp_path / "public", tmp_path / "labels.parquet", write_croissant)
+    for path in (tmp_path / "public").iterdir():
+        if path.suffix in (".yaml", ".json", ".jsonl", ".md", ".csv"):
+            assert data.info.label_digest not in path.read_text(), path
+            assert info.label_digest not in path.read_text(), path
+
+
+def test_links_to_another_file_system_are_told(data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def elsewhere(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", elsewhere)
+    with pytest.raises(InputError, match="as hard links need it, found another. Leave out --link"):
+        revise(data, [Edit(sample_id=person(data)["sample_id"], gaze_points_deg=[])], tmp_path / "new", link=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- what follows from a label ----------------------------------------------------------------------------------------

@@ -106,3 +106,9 @@ def same_pixels(a: Sequence[float], b: Sequence[float], width: int) -> bool:
     turns = np.rint(shift[0] / width) * width  # all x of a shape together: one of full width is no shape of none
     shift[0::2] -= turns
     return bool(np.all(np.abs(shift) < UNTOUCHED))
+
+
+def untouched_sides(written: Rectangle, drawn: Rectangle) -> Rectangle:
+    """A rectangle that was drawn over a written one: sides that were not moved are exact."""
+    x0, y0, x1, y1 = (a if abs(a - b) < UNTOUCHED else b for a, b in zip(written, drawn, strict=True))
+    return x0, y0, x1, y1

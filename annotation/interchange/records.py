@@ -113,9 +113,9 @@ class Places:
         parts = PurePosixPath(_path_of(name)).parts
         if not parts:
             return None
-        stem = PurePosixPath(parts[-1]).stem
-        uploaded = _UPLOADED.fullmatch(stem)
-        found = self._by_stem.get(stem) or (self._by_stem.get(uploaded[1]) if uploaded else None) or []
+        stems = [PurePosixPath(parts[-1]).stem, parts[-1]]  # some tools leave the suffix out
+        stems += [match[1] for stem in stems if (match := _UPLOADED.fullmatch(stem))]
+        found = next((self._by_stem[stem] for stem in stems if stem in self._by_stem), [])
         for length in range(2, len(parts) + 1):
             if len(found) < 2:
                 break

@@ -27,6 +27,7 @@ from annotation.interchange.pixels import (
     point_of_pixel,
     rectangles_of_box,
     same_pixels,
+    untouched_sides,
 )
 from annotation.interchange.records import Faults, Person, Place, Point, Row, annotations_of, flag_text
 
@@ -179,10 +180,11 @@ def _box(place: Place, row: Row | None, heads: Sequence[Shape]) -> Box:
     exact = _angles(heads[0], 4) or ([row[side] for side in BOX] if row else None)
     if exact is not None:
         drawn = rectangles_of_box(exact, place.width, place.height)
-        if len(drawn) == len(rectangles) and all(
-            same_pixels(one, other, place.width) for one, other in zip(sorted(drawn), sorted(rectangles), strict=True)
-        ):
-            return exact[0], exact[1], exact[2], exact[3]
+        if len(drawn) == len(rectangles):
+            pairs = list(zip(sorted(drawn), sorted(rectangles), strict=True))
+            if all(same_pixels(one, other, place.width) for one, other in pairs):
+                return exact[0], exact[1], exact[2], exact[3]
+            rectangles = [untouched_sides(one, other) for one, other in pairs]
     return box_of_rectangles(rectangles, place.width, place.height)
 
 
