@@ -40,6 +40,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/reproject.py
 	$(BIN)/python benchmarks/build.py
 	$(BIN)/python benchmarks/score.py
+	$(BIN)/python benchmarks/lint.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

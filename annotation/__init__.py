@@ -1,1 +1,1 @@
-"""Annotation: validating labels on the sphere. Its first tools are still to come; see CHANGELOG.md."""
+"""Annotation: labels on the sphere that are checked, agreed on, and ranked by how likely they are wrong."""

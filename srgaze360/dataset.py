@@ -13,6 +13,7 @@ here yields, per person, the panorama, the head and the gaze as unit directions 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +40,7 @@ SPLITS = ("train", "val", "test")
 # Conditions of a suite whose poses put the seam through arcs from head to gaze: of people whose arc does not cross it, or does.
 SEAM_CONDITIONS = ("beside", "across")
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the clusters of a large dataset take Python seconds to read
 _POINTS = pa.list_(pa.list_(pa.float64()))
 _STRINGS = pa.list_(pa.string())
 
@@ -313,7 +315,7 @@ def read_info(root: Path) -> DatasetInfo:
     """Read ``dataset.yaml`` of the dataset in folder ``root``."""
     path = root / INFO_FILE
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - the safe loader, or its twin in C
         return DatasetInfo.model_validate(content)
     except FileNotFoundError:
         raise InputError(
@@ -392,15 +394,17 @@ def explain(error: ValidationError) -> str:
 # --- digest of labels -------------------------------------------------------------------------------------------------
 
 
-def label_digest(row: Mapping[str, Any]) -> str:
-    """Digest of one annotation row's labels and geometry, the same on every machine.
+# Left out are the file name, and figures that describe rather than define, some of which are measured on pixels.
+_DESCRIBED = {"image_path", "camera", "minification", "worst_minification", "fold_back", "footprint", "near_pole"}
+DIGESTED = tuple(name for name in COLUMNS if name not in _DESCRIBED)
 
-    Angles and fractions are rounded to 1e-6 before hashing. Left out are the pixels, the file name, and figures that
-    describe rather than define, some of which are measured on pixels.
+
+def label_digest(row: Mapping[str, Any]) -> str:
+    """Digest of one annotation row's labels and geometry (the columns :data:`DIGESTED`), the same on every machine.
+
+    Angles and fractions are rounded to 1e-6 before hashing.
     """
-    described = {"camera", "minification", "worst_minification", "fold_back", "footprint", "near_pole"}
-    left_out = {"image_path", *described}
-    return digest({name: _rounded(row[name]) for name in COLUMNS if name not in left_out})
+    return digest({name: _rounded(row[name]) for name in DIGESTED})
 
 
 def panorama_label_digest(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -410,10 +414,9 @@ def panorama_label_digest(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, float):
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             return None
-        rounded = round(value, 6)
-        return 0.0 if rounded == 0.0 else rounded  # -0.0 and 0.0 are one angle
+        return round(value, 6) + 0.0  # -0.0 and 0.0 are one angle
     if isinstance(value, (list, tuple)):
         return [_rounded(item) for item in value]
     return value

@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 
 from srgaze360.errors import EnvironmentProblem, InputError, first_ids
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """JSON with sorted keys, no spaces, no NaN: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -64,6 +64,14 @@ def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlugIn:
     return PlugIn(tmp_path, monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built dataset in whose labels nothing is wrong: several people, annotators, suites; not to be changed."""
+    from linting import build_clean
+
+    return build_clean(tmp_path_factory.mktemp("labels"))
+
+
 @pytest.fixture
 def fake(tmp_path: Path) -> Dataset:
     """A small made-up dataset without images."""
