@@ -1,1 +1,1 @@
-"""Annotation: labels on the sphere that are checked, agreed on, and ranked by how likely they are wrong."""
+"""Label validation: rules over labels, versions with edited labels, and other tools' formats."""
