@@ -36,7 +36,7 @@ def test_gazefollow_row_becomes_a_person(tmp_path):
     assert (photo.image, photo.split, photo.cluster) == ("train/00000000/a.jpg", "train", "train/00000000/a.jpg")
     assert person == Person(
         person="7", row=f"{TRAIN_FILE}:1", head_box=(10.0, 20.0, 60.0, 80.0), head_unit="pixel", gaze=((0.75, 0.5),),
-        gaze_unit="fraction", in_frame=True, extras={"origin": "coco"},
+        gaze_unit="fraction", in_frame=True, extras={"origin": "coco"}, eye=(0.25, 0.125),
     )  # fmt: skip
     assert not listing.rejected
     assert not listing.repaired

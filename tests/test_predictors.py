@@ -232,7 +232,7 @@ def test_models_table_fits(columns: int, monkeypatch: pytest.MonkeyPatch, capsys
     for column in RegionChance.reads:
         assert column in out
     assert "…" not in out
-    assert re.search(r"^mmrgaze360  tiny [0-9]+ k, base [0-9.]+ M, large [0-9.]+ M parameters", out, re.MULTILINE)
+    assert re.search(r"^mmrgaze360  tiny [0-9.]+ [kM], base [0-9.]+ M, large [0-9.]+ M parameters", out, re.MULTILINE)
     assert "Needs pretrained DINOv2 weights." in out.replace("\n    ", " ")
 
 
