@@ -25,10 +25,11 @@ from matplotlib.patches import Rectangle
 
 from leaderboard.bands import BandMatrix, Trained
 from leaderboard.comparison import few
-from leaderboard.plots import GRID, WIDTH_IN, Drawn, Plot, Series
+from leaderboard.plots import Drawn, Plot, Series
 from leaderboard.protocols import ALL_METRICS
 from leaderboard.records import Estimate, GroupScores
 from leaderboard.tables import DECIMALS, FEW_MARK, BoardTables, group_label
+from srgaze360.figures import GRID, WIDTH_IN
 
 LINE_LETTERS = 26  # of a label beside a line
 NARROW = 5  # more columns than these leave no room for an interval on one line

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from leaderboard.plots import MARKERS, WIDTH_IN, Drawn, short_name
+from leaderboard.plots import MARKERS, Drawn, short_name
 from leaderboard.protocols import LABELS, PRIMARY
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
@@ -41,6 +41,7 @@ from srgaze360.drawing import (
     draw_spot,
     show,
 )
+from srgaze360.figures import WIDTH_IN
 from srgaze360.reproject import sphere_to_view
 
 if TYPE_CHECKING:

@@ -33,37 +33,11 @@ from leaderboard.records import Estimate, GroupScores, ScoreRecord
 from leaderboard.seeds import Row
 from leaderboard.tables import BoardTables, group_label
 from leaderboard.text import inert
-from srgaze360.files import atomic_path, write_text
+from srgaze360.figures import DPI, GRID, INK, PALETTE, STYLE, WIDTH_IN, save_figure
+from srgaze360.files import write_text
 
-INK = "#24292f"
-GRID = "#d0d5db"
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a6d3b", "#7f7f7f")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "h")
-WIDTH_IN = 7.0
 LEGEND_COLUMNS = 5
-DPI = 200
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 8.0,
-    "text.color": INK,
-    "text.parse_math": False,  # a predictor's name is not a formula
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GRID,
-    "axes.titlesize": 8.0,
-    "axes.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "svg.hashsalt": "srgaze360",
-}
 
 
 class Ticks(NamedTuple):
@@ -347,10 +321,7 @@ def save_plots(board: BoardTables, folder: Path, more: Mapping[str, Plot] | None
 
 def save_drawn(drawn: Drawn, folder: Path, name: str, dpi: int = DPI) -> list[Path]:
     """Write a figure as PNG and SVG and its numbers as CSV; the same figure gives the same bytes."""
-    files = [folder / f"{name}.png", folder / f"{name}.svg", folder / f"{name}.csv"]
-    for file in files[:2]:
-        with atomic_path(file) as temporary:
-            drawn.figure.savefig(temporary, dpi=dpi, metadata={"Date": None} if file.suffix == ".svg" else None)
+    files = [*save_figure(drawn.figure, folder, name, dpi), folder / f"{name}.csv"]
     safe = drawn.data.map(lambda value: inert(value) if isinstance(value, str) else value)
     write_text(files[2], safe.to_csv(index=False, lineterminator="\n"))
     return files

@@ -18,7 +18,7 @@ Bootstrap Methods and their Application, 1997, section 3.8).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -186,6 +186,27 @@ def rank_intervals(
     return {name: (int(a), int(b)) for name, a, b in zip(values, low, high, strict=True)}
 
 
+def bca_interval(estimate: float, replicates: ArrayLike, left_out: ArrayLike, n: int, *, confidence: float = 0.95) -> Interval:
+    """Interval of any statistic, from its bootstrap replicates (B,) and its values (C,) with each of C clusters left out.
+
+    ``n`` is the number of samples, for the record. Replicates come from :func:`cluster_draws`.
+    """
+    replicates, left_out = np.asarray(replicates, dtype=np.float64), np.asarray(left_out, dtype=np.float64)
+    if len(left_out) < 2 or not len(replicates):
+        return _Fit(estimate, np.empty(0), 0.0, 0.0, n, len(left_out)).interval(confidence)
+    return _Fit(estimate, replicates, *_bca_constants(estimate, replicates, left_out), n, len(left_out)).interval(confidence)
+
+
+def cluster_draws(clusters: int, rng: np.random.Generator, n_resamples: int = N_RESAMPLES) -> Iterator[FloatArray]:
+    """How often each cluster is drawn: (b, clusters) at a time, ``n_resamples`` rows in all."""
+    block = max(1, _BLOCK // max(clusters, 1))
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        drawn = rng.integers(0, clusters, size=(size, clusters))
+        drawn += clusters * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters).astype(np.float64)
+
+
 class _Fit(NamedTuple):
     """Estimate, replicates (B,) and BCa's two constants of one metric; ``replicates`` is empty below two clusters."""
 
@@ -276,14 +297,19 @@ def _fit_one(sums: FloatArray, counts: FloatArray, replicates: FloatArray) -> _F
     estimate = float(np.sum(sums) / n) if n else float("nan")
     if clusters < 2:
         return _Fit(estimate, replicates, 0.0, 0.0, n, clusters)
+    left_out = (np.sum(sums) - sums) / (np.sum(counts) - counts)
+    return _Fit(estimate, replicates, *_bca_constants(estimate, replicates, left_out), n, clusters)
+
+
+def _bca_constants(estimate: float, replicates: FloatArray, left_out: FloatArray) -> tuple[float, float]:
+    """Bias correction and acceleration."""
     half = 0.5 / len(replicates)
     bias = float(ndtri(np.clip(_share_below(replicates, estimate), half, 1.0 - half)))
-    left_out = (np.sum(sums) - sums) / (np.sum(counts) - counts)
     deviation = np.mean(left_out) - left_out
     deviation = deviation / max(float(np.max(np.abs(deviation))), np.finfo(np.float64).tiny)  # cubes must not underflow
     spread = float(np.sum(deviation**2))
     acceleration = float(np.sum(deviation**3)) / (6.0 * spread**1.5) if spread > 0.0 else 0.0
-    return _Fit(estimate, replicates, bias, acceleration, n, clusters)
+    return bias, acceleration
 
 
 def _share_below(replicates: FloatArray, value: float) -> float:
@@ -323,14 +349,6 @@ def _resampled_means(sums: FloatArray, counts: FloatArray, rng: np.random.Genera
     clusters, k = sums.shape
     if clusters < 2:
         return np.empty((0, k))
-    means = np.empty((n_resamples, k))
     both = np.concatenate([sums, counts], axis=1)
-    block = max(1, _BLOCK // clusters)
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        drawn = rng.integers(0, clusters, size=(size, clusters))
-        drawn += clusters * np.arange(size)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=size * clusters).reshape(size, clusters)
-        totals = times.astype(np.float64) @ both
-        means[start : start + size] = totals[:, :k] / totals[:, k:]
-    return means
+    totals = np.concatenate([times @ both for times in cluster_draws(clusters, rng, n_resamples)])
+    return np.asarray(totals[:, :k] / totals[:, k:])

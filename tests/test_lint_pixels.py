@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from building import run_build, run_command
 
-from annotation.lint.cameras import Cameras
+from annotation.cameras import Cameras
 from annotation.lint.conditions import expected
 from annotation.lint.labels import Labels
 from annotation.lint.pixels import look_alikes, perceptual_hashes

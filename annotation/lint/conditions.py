@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from annotation.lint.cameras import Rows
+from annotation.cameras import Rows
 from annotation.lint.labels import PHOTO, Labels
 from annotation.lint.poses import poles_inside
 from annotation.lint.registry import Found, rule

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from annotation.lint.cameras import Rows
+from annotation.cameras import Rows
 from annotation.lint.labels import HEAD, PERSON, PHOTO, POINTS, Labels
 from annotation.lint.registry import Found, rule
 from srgaze360.sphere import FloatArray

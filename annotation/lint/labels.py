@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from annotation.lint.cameras import Cameras, Rows
+from annotation.cameras import POSE, Cameras, Rows, world_from_photo
 from annotation.lint.registry import Found
 from annotation.lint.survey import Seen, survey
 from srgaze360 import sphere
@@ -35,7 +35,6 @@ BOX = ("head_u0", "head_v0", "head_u1", "head_v1")
 HEAD = ("head_lon_deg", "head_lat_deg")
 GAZE = ("gaze_lon_deg", "gaze_lat_deg")
 POINTS = ("gaze_points_deg",)
-POSE = ("yaw_deg", "pitch_deg", "roll_deg", "tilt_pitch_deg", "tilt_roll_deg", "tilt_yaw_deg")
 PHOTO = (*POSE, "camera")  # what leads from the sphere to the pixels of the photo
 PERSON = ("source", "source_image", "source_person")
 # Measured on the lens, and NaN where it has no ray there.
@@ -212,9 +211,7 @@ class Labels:
     @cached_property
     def rotations(self) -> FloatArray:
         """world_from_photo (n, 3, 3): the sphere's tilt after the camera's own pose."""
-        angles = np.radians(self.numbers(*POSE))
-        pose, tilt = angles[:, :3].T, angles[:, [5, 3, 4]].T
-        return np.asarray(sphere.rotation_from_pose(*tilt) @ sphere.rotation_from_pose(*pose))
+        return world_from_photo(self.numbers(*POSE))
 
     def pixels(self, rows: Rows, directions: FloatArray) -> FloatArray:
         """Pixels (k, 2), in the photos of ``rows`` (k,), of directions (k, 3) of the sphere; NaN where the lens has none."""

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
-from annotation.lint.cameras import Rows
+from annotation.cameras import Rows
 from annotation.lint.labels import PHOTO, Labels
 from annotation.lint.leakage import PHOTO_NAME, split_order
 from annotation.lint.registry import Check, Found, rule

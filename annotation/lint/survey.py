@@ -24,7 +24,7 @@ from srgaze360.reproject import sphere_to_view
 from srgaze360.safe_images import UnreadableImage, decode_image, read_size
 
 if TYPE_CHECKING:
-    from annotation.lint.cameras import Rows
+    from annotation.cameras import Rows
     from annotation.lint.labels import Labels
 
 SIDE = 32

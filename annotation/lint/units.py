@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from annotation.lint.labels import BOX, GAZE, HEAD, PHOTO, POINTS, POSE, Labels
+from annotation.cameras import POSE, world_from_photo
+from annotation.lint.labels import BOX, GAZE, HEAD, PHOTO, POINTS, Labels
 from annotation.lint.registry import Found, rule
 from srgaze360 import headbox, sphere
 from srgaze360.sphere import FloatArray
@@ -103,10 +104,8 @@ def _pose(labels: Labels) -> dict[str, float]:
     rows = np.flatnonzero(~labels.cameras.is_panorama())
     angles = labels.numbers(*POSE)[rows]
     misses = {}
-    for name, read in (("", np.radians(angles)), (RADIANS, angles)):
-        yaw, pitch, roll, tilt_pitch, tilt_roll, tilt_yaw = read.T
-        turn = sphere.rotation_from_pose(tilt_yaw, tilt_pitch, tilt_roll) @ sphere.rotation_from_pose(yaw, pitch, roll)
-        misses[name] = _outside(labels, rows, np.einsum("kji,kj->ki", turn, labels.heads[rows]))
+    for name, read in (("", angles), (RADIANS, np.degrees(angles))):
+        misses[name] = _outside(labels, rows, np.einsum("kji,kj->ki", world_from_photo(read), labels.heads[rows]))
     return misses
 
 

@@ -35,7 +35,9 @@ COMMANDS: dict[str, Command] = {
     "diff": Command("builders.publish_commands:diff", "Say where two built datasets differ: recipe, labels, pixels."),
     "export": Command("builders.publish_commands:export", "Write a dataset in another format: COCO, WebDataset, cubemap ..."),
     "preview": Command("builders.commands:preview", "Draw a contact sheet: panorama, head, gaze, viewport."),
-    "annotate": Command("annotation.commands:annotate", "Check labels, and take them to other annotation tools and back."),
+    "annotate": Command(
+        "annotation.commands:annotate", "Check labels, measure agreement, take labels to other tools and back."
+    ),
     "models": Command("baselines.commands:models", "List the predictors there are."),
     "train": Command("baselines.commands:train", "Train a predictor on a train split."),
     "predict": Command("leaderboard.commands:predict", "Run a predictor on a split and write its predictions."),
