@@ -23,7 +23,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_path, digest, read_json, write_text
-from srgaze360.predictions import DatasetKey, PredictorCard
+from srgaze360.predictions import MAX_ROWS, DatasetKey, PredictorCard
+from srgaze360.untrusted import open_parquet
 
 TIME_FIELDS = frozenset({"created", "wall_s"})
 # What the keeper of a board did: took somebody's record, scored somebody's predictions, or ran the method.
@@ -31,6 +32,7 @@ Tier = Literal["self-reported", "re-scored", "re-run"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
 SAMPLE_KEYS = ("sample_id", "cluster_id", "suite", "condition")
 GROUP_PREFIX = "group_"
+_PERSON_BYTES = 2048  # of somebody's errors in memory, at most
 
 
 class _Record(BaseModel):
@@ -158,14 +160,14 @@ def read_samples(path: Path, record: ScoreRecord) -> pd.DataFrame:
         The file is missing, cannot be read, or is not the one that the record was made with.
     """
     try:
-        samples: pd.DataFrame = pq.read_table(path).to_pandas()
+        holds = min(max(record.people, 0), MAX_ROWS) * _PERSON_BYTES  # boards take records from strangers
+        with open_parquet(path, "a Parquet file", "Score again.", holds=holds) as file:
+            samples: pd.DataFrame = file.read(use_threads=False).to_pandas()
     except FileNotFoundError:
         raise InputError(
             f"Expected the per-person errors of a score at {path}, but there is no such file. Keep it beside the record, or "
             "score again."
         ) from None
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"Expected a Parquet file at {path}, but it cannot be read: {error}. Score again.") from None
     missing = [name for name in SAMPLE_KEYS if name not in samples]
     if missing or samples_digest(samples) != record.samples_digest:
         found = f"it lacks {first_ids(missing)}" if missing else "their digest differs from the record's"

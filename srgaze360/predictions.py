@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -30,6 +32,7 @@ from srgaze360 import sphere
 from srgaze360.dataset import explain
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_path, read_json
+from srgaze360.untrusted import open_parquet
 
 HEADER_KEY = b"srgaze360"
 FrameName = Literal["sphere", "photo"]
@@ -42,7 +45,8 @@ MAX_ROWS = 5_000_000
 MAX_ID_LETTERS = 1000
 MAX_NAME = 100  # letters of a predictor's name
 MAX_COLUMNS = 1000
-_BYTES = {"FLOAT": 4, "FIXED_LEN_BYTE_ARRAY": 2}  # of a value as Arrow holds it; float16 is the only fixed-length type read
+_BATCH_ROWS, _BATCH_CELLS = 2**13, 2**20  # read at a time: rows of points, cells of heatmaps
+_ROW_BYTES = 64  # of the points of a row, about
 
 
 class Frame(NamedTuple):
@@ -222,21 +226,19 @@ def _header(content: object, path: Path) -> PredictionHeader:
 
 
 def _read_parquet(path: Path) -> Predictions:
-    try:
-        # ids as a dictionary: a long one that stands in every row takes its room once
-        file = pq.ParquetFile(
-            path, read_dictionary=["sample_id"], thrift_string_size_limit=2**26, thrift_container_size_limit=2**20
-        )
+    """Read Parquet piece by piece, with no more memory than it has a right to, whatever it says about itself."""
+    opened = partial(open_parquet, path, "a Parquet predictions file", "Write it again.")
+    with opened() as file:
         names = _wanted_columns(file, path)
-        metadata = file.schema_arrow.metadata or {}
-        table = file.read(columns=names)
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"Expected a Parquet predictions file at {path}, but it cannot be read: {error}. Write it again."
-        ) from None
+        header = _parquet_header(file, path)
+        size = _decoded_bytes(file, names, header, path)
+    with opened(holds=2 * size) as file:  # pages, too, may be as large as what they hold
+        frames, heatmaps = _read_batches(file, names, header, path)
+    return Predictions(header, _points(pd.concat(frames, ignore_index=True), FRAMES[header.frame], path), heatmaps)
+
+
+def _parquet_header(file: pq.ParquetFile, path: Path) -> PredictionHeader:
+    metadata = file.schema_arrow.metadata or {}
     if HEADER_KEY not in metadata:
         raise InputError(
             f"Expected a header under the Parquet metadata key {HEADER_KEY.decode()!r} in {path}, found none. Write the file "
@@ -248,44 +250,95 @@ def _read_parquet(path: Path) -> Predictions:
         content = json.loads(metadata[HEADER_KEY])
     except (ValueError, RecursionError) as error:
         raise InputError(f"Expected JSON in the header of {path}, but it cannot be read: {error}. Write it again.") from None
-    header = _header(content, path)
-    heatmaps = _heatmaps(table.column("heatmap"), header, path) if "heatmap" in table.column_names else None
-    points = table.select([name for name in table.column_names if name != "heatmap"])
-    return Predictions(header, _points(_frame(points, path), FRAMES[header.frame], path), heatmaps)
+    return _header(content, path)
 
 
 def _wanted_columns(file: pq.ParquetFile, path: Path) -> list[str]:
-    """Names of the columns to read, of a file that is not too large once it is decoded.
-
-    Runs and dictionaries make a column of equal values as small as one likes, so what counts is the number of values.
-    """
-    metadata, schema = file.metadata, file.schema_arrow
-    wanted = {*TEXT_COLUMNS, "heatmap"}
-    names = [name for name in schema.names if name in wanted]
+    """Names of the columns to read, of a schema that allows it."""
+    schema, count = file.schema_arrow, file.metadata.num_columns
+    names = [name for name in schema.names if name in (*TEXT_COLUMNS, "heatmap")]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"Expected each column once in {path}, found {first_ids(twice)} twice. Drop one of them.")
-    if metadata.num_columns > MAX_COLUMNS:
-        raise InputError(
-            f"Expected at most {MAX_COLUMNS} columns in {path}, found {metadata.num_columns}. Drop what is not read."
-        )
-    size = 0
-    for group in range(metadata.num_row_groups):
-        columns = [metadata.row_group(group).column(index) for index in range(metadata.num_columns)]
-        size += sum(
-            max(column.num_values * _BYTES.get(column.physical_type, 8), column.total_uncompressed_size)
-            for column in columns
-            if column.path_in_schema.partition(".")[0] in wanted
-        )
-    if metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
-        raise InputError(
-            f"Expected at most {MAX_ROWS} rows and {MAX_BYTES} bytes, decoded, in {path}, found {metadata.num_rows} rows of "
-            f"{size} bytes. Store heatmaps as float16."
-        )
+    if count > MAX_COLUMNS:
+        raise InputError(f"Expected at most {MAX_COLUMNS} columns in {path}, found {count}. Drop what is not read.")
+    for name in names:
+        kind = schema.field(name).type
+        if name != "heatmap" and pa.types.is_nested(kind):
+            raise InputError(f"Expected a plain column {name} in {path}, found one of type {kind}. Write one value per row.")
     return names
 
 
+def _decoded_bytes(file: pq.ParquetFile, names: list[str], header: PredictionHeader, path: Path) -> int:
+    """Size of a file once it is decoded, by its rows, its types and the header: bytes of a file say nothing of it.
+
+    Runs and dictionaries make a column of equal values as small as one likes. What Parquet says of its column chunks is not
+    asked for: it may be wrong, and to some of it pyarrow answers by ending the program.
+    """
+    rows, size = file.metadata.num_rows, _ROW_BYTES
+    if "heatmap" in names:
+        kind = file.schema_arrow.field("heatmap").type
+        if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)):
+            raise InputError(
+                f"{_wanted_heatmaps(header, path)}, found a column of type {kind}. Write it as a list of numbers, row by row."
+            )
+        if not pa.types.is_floating(kind.value_type):
+            raise InputError(
+                f"{_wanted_heatmaps(header, path)}, found lists of {kind.value_type}. Write floating-point numbers."
+            )
+        size += math.prod(header.heatmap_shape) * kind.value_type.bit_width // 8
+    if not 0 <= rows <= MAX_ROWS or rows * size > MAX_BYTES:
+        raise InputError(
+            f"Expected at most {MAX_ROWS} rows and {MAX_BYTES} bytes, decoded, in {path}, found {rows} rows of {rows * size} "
+            "bytes. Store heatmaps as float16."
+        )
+    return int(rows * size)
+
+
+def _wanted_heatmaps(header: PredictionHeader, path: Path) -> str:
+    height, width = header.heatmap_shape
+    return f"Expected heatmaps of {height} x {width} = {height * width} values (float16, no nulls) in {path}"
+
+
+def _read_batches(
+    file: pq.ParquetFile, names: list[str], header: PredictionHeader, path: Path
+) -> tuple[list[pd.DataFrame], NDArray[np.float16] | None]:
+    """Points, in pieces, and heatmaps, which are checked and put where they belong piece by piece."""
+    rows, cells = file.metadata.num_rows, math.prod(header.heatmap_shape)
+    plain = [name for name in names if name != "heatmap"]
+    with_maps = "heatmap" in names
+    frames = [_frame(file.schema_arrow.empty_table().select(plain), path)] if not rows else []
+    heatmaps = np.empty((rows, cells), np.float16) if with_maps else None
+    done = nulls = 0
+    lengths: set[int] = set()
+    step = max(1, min(_BATCH_ROWS, _BATCH_CELLS // cells)) if with_maps else _BATCH_ROWS
+    for batch in file.iter_batches(step, columns=names, use_threads=False):
+        batch.validate(full=True)
+        if done + len(batch) <= rows:
+            frames.append(_frame(pa.Table.from_batches([batch]).select(plain), path))
+            if heatmaps is not None:
+                column = batch.column("heatmap")
+                nulls += column.null_count
+                lengths |= {length for length in column.value_lengths().unique().to_pylist() if length is not None}
+                if not nulls and lengths == {cells}:
+                    values = column.flatten().to_numpy(zero_copy_only=False)
+                    heatmaps[done : done + len(batch)] = values.astype(np.float16, copy=False).reshape(len(batch), cells)
+        done += len(batch)
+    if nulls:
+        raise InputError(
+            f"{_wanted_heatmaps(header, path)}, found {nulls} rows without one. Give a heatmap for every row or for none."
+        )
+    if lengths - {cells}:
+        raise InputError(
+            f"{_wanted_heatmaps(header, path)}, found lists of {first_ids(sorted(lengths))} values. Say the shape in the "
+            "header's heatmap_shape."
+        )
+    if done != rows:
+        raise InputError(f"Expected the {rows} rows that {path} says it has, found {done}. Write it again.")
+    return frames, None if heatmaps is None else heatmaps.reshape(rows, *header.heatmap_shape)
+
+
 def _frame(table: pa.Table, path: Path) -> pd.DataFrame:
-    """Columns of points as pandas has them; ids that are a dictionary must not be too long to be written out."""
+    """Columns of points as pandas has them; ids, equal ones in one place, must not be too long."""
     for name in table.column_names:
         kind = table.schema.field(name).type
         texts = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -296,28 +349,10 @@ def _frame(table: pa.Table, path: Path) -> pd.DataFrame:
                     raise InputError(
                         f"Expected ids of at most {MAX_ID_LETTERS} letters in {path}, found a longer one in {name}."
                     )
-        elif pa.types.is_nested(texts):
-            raise InputError(f"Expected a plain column {name} in {path}, found one of type {kind}. Write one value per row.")
-    return pd.DataFrame(table.to_pandas())
-
-
-def _heatmaps(column: pa.ChunkedArray, header: PredictionHeader, path: Path) -> NDArray[np.float16]:
-    height, width = header.heatmap_shape
-    wanted = f"Expected heatmaps of {height} x {width} = {height * width} values (float16, no nulls) in {path}"
-    if column.null_count:
-        raise InputError(f"{wanted}, found {column.null_count} rows without one. Give a heatmap for every row or for none.")
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)):
-        raise InputError(f"{wanted}, found a column of type {kind}. Write it as a list of numbers, row by row.")
-    if not pa.types.is_floating(kind.value_type):
-        raise InputError(f"{wanted}, found lists of {kind.value_type}. Write floating-point numbers.")
-    lengths = {int(n) for n in column.combine_chunks().value_lengths().unique().to_pylist()}
-    if lengths - {height * width}:
-        raise InputError(
-            f"{wanted}, found lists of {first_ids(sorted(lengths))} values. Say the shape in the header's heatmap_shape."
-        )
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(values, dtype=np.float16).reshape(len(column), height, width)
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)  # an index of the writer's is a column like others
+    if "sample_id" in frame:  # no category: another piece has others
+        frame["sample_id"] = frame["sample_id"].astype(object)
+    return frame
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

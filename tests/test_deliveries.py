@@ -223,11 +223,14 @@ def points(n: int) -> dict[str, pa.Array]:
     }
 
 
-def test_equal_heatmaps_take_no_room_in_a_file_and_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_heatmaps_take_no_room_in_a_file_and_are_counted(
+    fake: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     n, cells = 2000, 8192
     flat = pa.array(np.zeros(n * cells, dtype=np.float32))
     columns = {**points(n), "heatmap": pa.FixedSizeListArray.from_arrays(flat, cells)}
-    path = parquet(tmp_path / "a.parquet", columns, compression="zstd")
+    header = valid(fake).header.model_copy(update={"heatmap_shape": (64, 128)}).model_dump_json().encode()
+    path = parquet(tmp_path / "a.parquet", columns, header, compression="zstd")
     assert path.stat().st_size < 1 << 20
     monkeypatch.setattr(records, "MAX_BYTES", 1 << 24)
     with pytest.raises(
