@@ -39,6 +39,9 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepared(tmp_path_factory.mktemp("picture"), encoded(256), [subject("somebody", PLACES["anywhere"])], DATA)
 
 
+ZOOMING = WILD.model_copy(update={"zoom": 1.8, "zoomed": 1.0})
+
+
 def rng_of(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed)
 
@@ -85,6 +88,35 @@ def test_a_dot_at_the_target_stays_under_the_label(tmp_path: Path, seed: int) ->
     assert person.gaze is not None
     assert sphere.angle_between(dot_in(moved.panorama), person.gaze) < np.radians(0.15)  # a pixel is 1.4 degrees
     assert sphere.angle_between(sphere.spherical_mean(person.points).direction, person.gaze) < 1e-6
+
+
+# --- zoom -------------------------------------------------------------------------------------------------------------
+
+
+@SEEDS
+def test_a_dot_at_the_target_stays_under_the_label_when_the_sphere_is_zoomed(tmp_path: Path, seed: int) -> None:
+    target = [SEAM, ZENITH, NEAR_NADIR, PLACES["anywhere"]][seed % 4]
+    original = prepared(tmp_path, dotted(128, target, 0.05), [subject("somebody", PLACES["ahead"], target)], DATA)
+    change = change_of(original, ZOOMING, seed)
+    (person,) = (moved := apply(change, original, DATA)).people
+    assert abs(np.log(change.factor)) > 1e-3
+    assert person.gaze is not None
+    assert sphere.angle_between(dot_in(moved.panorama), person.gaze) < np.radians(0.4)  # the dot's middle is not the middle's
+    # the azimuth at which the line leaves the head it is zoomed about stays that of M alone
+    head = change.matrix @ original.people[0].head
+    before, after = (sphere.normalise(sphere.log_map(head, gaze)) for gaze in (change.matrix @ target, person.gaze))
+    np.testing.assert_allclose(before, after, atol=1e-9)
+
+
+@SEEDS
+def test_crops_of_a_zoomed_sphere_are_those_cut_from_it(compass: Prepared, seed: int) -> None:
+    change = change_of(compass, ZOOMING, seed)
+    moved = apply(change, compass, DATA)
+    for before, person in zip(compass.people, moved.people, strict=True):
+        cut = head_crop(moved.panorama, person.head, person.crop_reach, 32)
+        apart = sphere.angle_between(decoded(person.crop), decoded(cut)).max()
+        # heads are enlarged and turned, and bent by an amount of second order
+        assert apart < 1.5 * tolerance(person) + 2.0 * before.radius**2, (person.sample_id, np.degrees(apart))
 
 
 @SEEDS
@@ -170,6 +202,17 @@ def test_a_share_of_panoramas_is_tilted_and_the_others_not_at_all() -> None:
     plain, always = (draws(WILD.model_copy(update={"tilted": share}), 20) for share in (0.0, 1.0))
     for one, other in zip(plain, always, strict=True):  # nothing else that is drawn depends on it
         assert (one.mirror, one.jitter.tolist()) == (other.mirror, other.jitter.tolist())
+
+
+def test_a_share_of_panoramas_is_zoomed_about_any_head_by_either_way() -> None:
+    changes = draws(NOTHING.model_copy(update={"zoom": 2.0}))
+    zoomed = [change for change in changes if change.factor != 1.0]
+    assert len(zoomed) / len(changes) == pytest.approx(0.5, abs=0.04)
+    logs = np.log2([change.factor for change in zoomed])
+    assert np.abs(logs).max() <= 1.0
+    assert logs.mean() == pytest.approx(0.0, abs=0.06)
+    assert logs.std() == pytest.approx(1.0 / np.sqrt(3.0), rel=0.05)  # uniform in the logarithm
+    assert np.mean([change.about for change in zoomed]) == pytest.approx(0.5, abs=0.06)
 
 
 def test_yaw_takes_whole_columns_all_around() -> None:

@@ -1,9 +1,12 @@
-"""Augmentation that is exact on the sphere: pixels and labels are changed by one and the same orthogonal matrix.
+"""Augmentation that is exact on the sphere: pixels and labels are moved by one and the same map of the sphere.
 
 Conventions
 -----------
-What was seen in direction d is seen in direction M d, M = tilt yaw mirror: the mirror takes x to -x, the yaw turns right by a
-whole number of columns, the tilt turns the whole sphere about a horizontal axis. Mirror and yaw move pixels without resampling.
+What was seen in direction d is seen in direction M Z(d), M = tilt yaw mirror: the mirror takes x to -x, the yaw turns right by
+a whole number of columns, the tilt turns the whole sphere about a horizontal axis. Mirror and yaw do not resample.
+Z, where there is one, zooms the sphere about somebody's head (:mod:`srgaze360.zoom`): photos grow wider or narrower, heads
+with them, and sight lines keep the azimuth at which they leave that head. Circles stay circles, so that a small head is only
+enlarged and turned, which is how its crop is cut; gaze and annotations move exactly.
 Crops are cut again from the stored ones by homography: local north at a head changes with a tilt, and a head box that is a
 little off shows the head off-centre, with the direction of the head moved along and the gaze left where it is.
 Everything is drawn in one fixed order, whatever is switched on.
@@ -22,6 +25,7 @@ from baselines.training.settings import AugmentSettings, DataSettings
 from srgaze360 import sphere
 from srgaze360.reproject import rotate_sphere
 from srgaze360.sphere import FloatArray
+from srgaze360.zoom import zoom, zoom_rotation, zoom_scale, zoom_sphere
 
 _LARGEST_DEVIATION = 2.5  # standard deviations; what lies beyond is cut
 _JITTER_SHARES = np.array([1.0, 0.75, 0.5, 0.25, 0.0])
@@ -31,13 +35,15 @@ _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 class Change(NamedTuple):
     """One draw: M = ``turn`` after the mirror, a colour matrix (3, 4), and per head two shifts and a log-scale (n, 3).
 
-    Shifts are to the east and north, in head radii.
+    Shifts are to the east and north, in head radii. The sphere is zoomed by ``factor`` about the head of person ``about``.
     """
 
     mirror: bool
     turn: FloatArray
     colour: FloatArray
     jitter: FloatArray
+    factor: float = 1.0
+    about: int = 0
 
     @property
     def matrix(self) -> FloatArray:
@@ -55,11 +61,15 @@ def draw(settings: AugmentSettings, width: int, people: int, mean: float, rng: n
     jitter = _normal(rng, (people, 3)) * settings.jitter
     if rng.random() >= settings.tilted:
         tilt = 0.0
+    factor = float(settings.zoom ** rng.uniform(-1.0, 1.0))
+    about = int(rng.integers(people))
+    if rng.random() >= settings.zoomed:
+        factor = 1.0
     turn = sphere.rotation_from_pose(columns * 2.0 * np.pi / width if settings.yaw else 0.0, 0.0, 0.0)
     if tilt > 0.0:
         axis = sphere.rotation_from_pose(azimuth, 0.0, 0.0)
         turn = axis @ sphere.rotation_from_pose(0.0, tilt, 0.0) @ axis.T @ turn
-    return Change(mirror, turn, colour_matrix(brightness, contrast, saturation, mean), jitter)
+    return Change(mirror, turn, colour_matrix(brightness, contrast, saturation, mean), jitter, factor, about)
 
 
 def colour_matrix(brightness: float, contrast: float, saturation: float, mean: float) -> FloatArray:
@@ -97,16 +107,23 @@ def augment(prepared: Prepared, augment: AugmentSettings, data: DataSettings, rn
 def apply(change: Change, prepared: Prepared, data: DataSettings) -> Prepared:
     """Apply a change to a panorama and its people."""
     matrix = change.matrix
-    flipped = prepared.panorama[:, ::-1] if change.mirror else prepared.panorama
-    panorama = _coloured(rotate_sphere(flipped, change.turn), change.colour)
     stored = np.array([person.head for person in prepared.people])
     radii, reaches = np.array([(person.radius, person.crop_reach) for person in prepared.people]).T
-    from_views = matrix @ view_rotation(stored)
+    about = (stored[change.about], change.factor)
+    scale, zoomed = zoom_scale(stored, *about), zoom(stored, *about)
+    from_views = matrix @ zoom_rotation(stored, *about) @ view_rotation(stored)
     from_intrinsics = intrinsics(reaches, prepared.people[0].crop.shape[0])
+    from_intrinsics[:, :2, :2] /= scale[:, None, None]
+    radii = radii * scale
+    if change.factor == 1.0:
+        flipped = prepared.panorama[:, ::-1] if change.mirror else prepared.panorama
+        panorama = rotate_sphere(flipped, change.turn)
+    else:
+        panorama = zoom_sphere(prepared.panorama, *about, matrix)
 
     # where a jittered crop would reach beyond the stored one, a smaller share of the jitter is taken
     shares = _JITTER_SHARES[:, None, None]
-    heads = sphere.exp_map(stored @ matrix.T, shares * change.jitter[:, :2] * radii[:, None])
+    heads = sphere.exp_map(zoomed @ matrix.T, shares * change.jitter[:, :2] * radii[:, None])
     radii = radii * np.exp(shares[..., 0] * change.jitter[:, 2])
     reaches = reach_of(radii, data.crop_reach)
     cuts = homography(from_views, from_intrinsics, view_rotation(heads), intrinsics(reaches, data.crop))
@@ -120,11 +137,11 @@ def apply(change: Change, prepared: Prepared, data: DataSettings) -> Prepared:
                 radius=float(radii[share, at]),
                 crop=_coloured(recrop(person.crop, cuts[share, at], data.crop), change.colour),
                 crop_reach=float(reaches[share, at]),
-                gaze=None if person.gaze is None else matrix @ person.gaze,
-                points=person.points @ matrix.T,
+                gaze=None if person.gaze is None else matrix @ zoom(person.gaze, *about),
+                points=zoom(person.points, *about) @ matrix.T,
             )
         )
-    return Prepared(prepared.panorama_id, panorama, tuple(people))
+    return Prepared(prepared.panorama_id, _coloured(panorama, change.colour), tuple(people))
 
 
 def plain(prepared: Prepared, data: DataSettings) -> Prepared:

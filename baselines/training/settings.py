@@ -34,6 +34,8 @@ class AugmentSettings(Part):
     mirror: float = Field(0.5, ge=0.0, le=1.0, description="share of panoramas mirrored, labels with them")
     tilt_deg: float = Field(0.0, ge=0.0, le=45.0, description="spread of a tilt of the whole sphere (half-normal)")
     tilted: float = Field(0.5, ge=0.0, le=1.0, description="share of panoramas tilted")
+    zoom: float = Field(1.0, ge=1.0, le=3.0, description="largest factor of a conformal zoom about a head, or of its inverse")
+    zoomed: float = Field(0.5, ge=0.0, le=1.0, description="share of panoramas zoomed")
     colour: float = Field(0.1, ge=0.0, le=1.0, description="strength of changes of brightness, contrast, saturation")
     jitter: float = Field(0.04, ge=0.0, le=0.5, description="spread of the head's place and size, in head radii")
 

@@ -1,0 +1,98 @@
+"""Zooming the sphere: the conformal maps that enlarge what surrounds one direction, shrink what surrounds its antipode.
+
+Conventions
+-----------
+A zoom by ``factor`` k about a centre c moves a direction at angle t from c along its great circle through c to angle t', with
+tan(t'/2) = k tan(t/2): in the stereographic projection from -c, a scaling by k. Circles stay circles and angles stay angles; k
+around c and 1/k around -c are the local scales. A zoom by 1 changes not a bit. (It is what an observer at speed sees of the
+sky: aberration, Penrose, *The apparent shape of a relativistically moving sphere*, 1959, with k the Doppler factor.)
+Directions are unit vectors (..., 3).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from srgaze360 import sphere
+from srgaze360.cameras import Camera
+from srgaze360.errors import InputError
+from srgaze360.sampler import Image, Sampler
+from srgaze360.sphere import FloatArray
+
+Floats = NDArray[Any]  # float32 for pixels, float64 for labels
+
+
+def zoom(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
+    """Move directions (..., 3) by a zoom about ``centre`` (3,).
+
+    Raises
+    ------
+    InputError
+        ``factor`` is not a positive finite number.
+    """
+    directions, (centre, factor) = np.asarray(directions, dtype=np.float64), _checked(centre, factor)
+    return sphere.normalise(_zoomed(directions, centre, factor)) if factor != 1.0 else directions
+
+
+def zoom_scale(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
+    """By how much a zoom enlarges what surrounds directions (..., 3): ``factor`` at the centre, its inverse at the antipode."""
+    directions, (centre, factor) = np.asarray(directions, dtype=np.float64), _checked(centre, factor)
+    return np.asarray(2.0 * factor / _whole(directions @ centre, factor))
+
+
+def zoom_rotation(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
+    """Rotations (..., 3, 3) that take directions (..., 3), and what surrounds them, where a zoom takes them, but for scale.
+
+    The smallest rotations from direction to zoomed direction: great circles through the centre stay what they are, and so do
+    the sides of each. I + W + W^2 / (1 + a.b), with W the cross product by a x b (Rodrigues).
+    """
+    a = np.asarray(directions, dtype=np.float64)
+    b = zoom(a, centre, factor)
+    x, y, z = np.moveaxis(np.cross(a, b), -1, 0)
+    zero = np.zeros_like(x)
+    across = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+    return np.asarray(np.eye(3) + across + across @ across / (1.0 + (a * b).sum(axis=-1))[..., None, None])
+
+
+def zoom_sphere(panorama: Image, centre: ArrayLike, factor: float, matrix: ArrayLike | None = None) -> Image:
+    """Zoom a panorama (H, 2H, ...) about ``centre``, then move it by an orthogonal ``matrix`` (3, 3); bilinear, sampled once.
+
+    What was seen in direction d is seen in direction ``matrix @ zoom(d, centre, factor)``.
+    """
+    height, width = panorama.shape[:2]
+    centre, factor = _checked(centre, factor)
+    came_from = _cells(width, height)
+    if matrix is not None:
+        came_from = came_from @ np.asarray(matrix, dtype=np.float32)  # the inverse of an orthogonal matrix, as rows
+    x, y, z = np.moveaxis(_zoomed(came_from, centre.astype(np.float32), 1.0 / factor), -1, 0)
+    # pixel_from_direction in float32, as maps are (srgaze360.maps); labels never come from here
+    u = (np.arctan2(x, z) / np.float32(2.0 * np.pi) + np.float32(0.5)) * width - np.float32(0.5)
+    v = (np.arctan2(y, np.hypot(x, z)) / np.float32(np.pi) + np.float32(0.5)) * height - np.float32(0.5)
+    return Sampler(panorama, Camera.equirectangular(width), width * height)(u, v, np.empty_like(panorama))
+
+
+def _checked(centre: ArrayLike, factor: float) -> tuple[FloatArray, float]:
+    if not (np.isfinite(factor) and factor > 0.0):
+        raise InputError(f"Expected a positive factor to zoom by, found {factor}. 2 doubles what is small at the centre.")
+    return sphere.normalise(centre), factor
+
+
+def _whole(cosine: Floats, factor: float) -> Floats:
+    """(1 + x) + k^2 (1 - x), for the cosine x of the angle with the centre."""
+    return (1.0 + cosine) + factor**2 * (1.0 - cosine)
+
+
+def _zoomed(directions: Floats, centre: Floats, factor: float) -> Floats:
+    """(1 + x) - k^2 (1 - x) along the centre and 2 k (d - x c) across it, over (1 + x) + k^2 (1 - x): half-angle formulas."""
+    cosine = (directions @ centre)[..., None]
+    along = (1.0 + cosine) - factor**2 * (1.0 - cosine) - 2.0 * factor * cosine
+    return np.asarray((2.0 * factor * directions + along * centre) / _whole(cosine, factor))
+
+
+@lru_cache(maxsize=4)
+def _cells(width: int, height: int) -> Floats:
+    return sphere.cell_directions(width, height).astype(np.float32)
