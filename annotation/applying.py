@@ -29,10 +29,12 @@ from srgaze360.protocols.breakdown import latitude_band
 Row = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-AMBIGUOUS = "ambiguous"  # a further column: true where people cannot agree on a target; null where nobody was asked
+# Further columns, null where nobody was asked: people cannot agree on a target; the panorama does not show enough to tell.
+AMBIGUOUS = "ambiguous"
+BAD_IMAGE = "bad_image"
 SAME = 1e-6  # degrees between directions, fractions between sides of a box: what digests resolve
 BOX = ("head_u0", "head_v0", "head_u1", "head_v1")
-_FLAGS = {"in-frame flag": "in_frame", "ambiguous flag": AMBIGUOUS}
+_FLAGS = {"in-frame flag": "in_frame", "ambiguous flag": AMBIGUOUS, "bad-image flag": BAD_IMAGE}
 
 
 class Change(NamedTuple):
@@ -142,7 +144,7 @@ def _edited(row: Row, old: Mapping[str, Any], edit: Edit) -> list[Change]:
         if flag is None:
             continue
         row[name] = flag
-        if flag != bool(old.get(name)):  # nobody was asked whether it is ambiguous: it counts as not
+        if flag != bool(old.get(name)):  # where nobody was asked it counts as not
             found.append(_change(old, edit, what, None, old.get(name), flag))
     return found
 

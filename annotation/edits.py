@@ -36,8 +36,8 @@ class Edit:
     gaze_points_deg, gaze_annotators
         All annotations of the gaze from now on, and who gave each (``""`` where that is not known; or no names at all). No
         points: where the person looks is not known. Names come with points.
-    in_frame, ambiguous
-        Flags: the target lies inside its source photo; people cannot agree on a target.
+    in_frame, ambiguous, bad_image
+        Flags: the target lies inside its source photo; people cannot agree on a target; the image does not show enough to tell.
     rejected
         The person is taken out of the dataset.
     annotator, comment
@@ -50,6 +50,7 @@ class Edit:
     gaze_annotators: Sequence[str] | None = None
     in_frame: bool | None = None
     ambiguous: bool | None = None
+    bad_image: bool | None = None
     rejected: bool = False
     annotator: str = ""
     comment: str = ""

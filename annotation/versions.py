@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow.parquet as pq
 import yaml
@@ -140,8 +140,8 @@ def revise(
     return NewVersion(info, applied.counts)
 
 
-def next_version(version: str) -> str:
-    """A version with the last of its three numbers raised; a suffix stays.
+def next_version(version: str, bump: Literal["patch", "minor"] = "patch") -> str:
+    """A version with the last of its three numbers raised, or the middle one (``minor``); a suffix stays.
 
     Raises
     ------
@@ -151,7 +151,8 @@ def next_version(version: str) -> str:
     found = _VERSION.fullmatch(version)
     if found is None:
         raise InputError(f"Expected a version of three numbers, such as 1.0.0, found {version!r}. Say which one comes next.")
-    return f"{found[1]}.{found[2]}.{int(found[3]) + 1}{found[4] or ''}"
+    numbers = f"{found[2]}.{int(found[3]) + 1}" if bump == "patch" else f"{int(found[2]) + 1}.0"
+    return f"{found[1]}.{numbers}{found[4] or ''}"
 
 
 def _digests(rows: Iterable[Row]) -> dict[str, str]:

@@ -36,7 +36,7 @@ COMMANDS: dict[str, Command] = {
     "export": Command("builders.publish_commands:export", "Write a dataset in another format: COCO, WebDataset, cubemap ..."),
     "preview": Command("builders.commands:preview", "Draw a contact sheet: panorama, head, gaze, viewport."),
     "annotate": Command(
-        "annotation.commands:annotate", "Check labels, measure agreement, take labels to other tools and back."
+        "annotation.commands:annotate", "Check labels, review them in the browser, take them to other tools and back."
     ),
     "models": Command("baselines.commands:models", "List the predictors there are."),
     "train": Command("baselines.commands:train", "Train a predictor on a train split."),
