@@ -135,8 +135,7 @@ def _edited(row: Row, old: Mapping[str, Any], edit: Edit) -> list[Change]:
     found = []
     if edit.head_box is not None and not same_box(edit.head_box, box := [old[side] for side in BOX]):
         row |= _head_columns(edit.head_box)
-        moved = float(np.degrees(sphere.angle_between(headbox.centre(edit.head_box), headbox.centre(box))))
-        found.append(_change(old, edit, "head moved", moved, box, list(edit.head_box)))
+        found.append(_change(old, edit, "head moved", _apart(edit.head_box, box), box, list(edit.head_box)))
     if edit.gaze_points_deg is not None:
         found += _edited_gaze(row, old, edit, edit.gaze_points_deg)
     for what, name in _FLAGS.items():
@@ -147,6 +146,15 @@ def _edited(row: Row, old: Mapping[str, Any], edit: Edit) -> list[Change]:
         if flag != bool(old.get(name)):  # where nobody was asked it counts as not
             found.append(_change(old, edit, what, None, old.get(name), flag))
     return found
+
+
+def _apart(box: Sequence[float], old: Sequence[float]) -> float | None:
+    """Degrees between the middles of two head boxes; None where the old one is none, which is what edits mend."""
+    try:
+        before = headbox.centre(old)
+    except InputError:
+        return None
+    return float(np.degrees(sphere.angle_between(headbox.centre(box), before)))
 
 
 def _edited_gaze(row: Row, old: Mapping[str, Any], edit: Edit, points: Points) -> list[Change]:

@@ -60,7 +60,8 @@ def serve(
     import webbrowser
     from contextlib import suppress
 
-    from annotation.review.store import Store, store_path
+    from annotation.review.database import store_path
+    from annotation.review.store import Store
     from srgaze360.console import OUT, say
     from srgaze360.dataset import Dataset
 
@@ -110,8 +111,9 @@ def result(
     """
     from contextlib import nullcontext
 
+    from annotation.review.database import store_path
     from annotation.review.result import write_result
-    from annotation.review.store import Store, store_path
+    from annotation.review.store import Store
     from srgaze360.console import OUT, print_json, progress, silent
     from srgaze360.dataset import read_info
     from srgaze360.errors import InputError

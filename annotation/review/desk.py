@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from annotation.applying import BOX
 from annotation.lint.run import Finding
-from annotation.review.labels import DECIDED, Decision, Label, blank, edit_of, label_of, merged, reviewer_name
+from annotation.review.labels import DECIDED, Decision, Label, blank, checked, edit_of, label_of, merged, reviewer_name
 from annotation.review.predicted import Predicted
 from annotation.review.queues import BLIND_COLUMNS, Queues
 from annotation.review.store import NOTHING, Entry, Proposal, Saved, SetAside, State, Store
@@ -55,20 +55,23 @@ class Inputs:
 
 @dataclass
 class Desk:
-    """A review: dataset, store and inputs. ``rows`` are those of the people under review, as plain values."""
+    """A review: dataset (or a selection of it: the people under review), store and inputs."""
 
     data: Dataset
     store: Store
     inputs: Inputs = field(default_factory=Inputs)
 
     def __post_init__(self) -> None:
-        wanted = set(self.data.annotations["sample_id"])
-        everybody: list[Row] = pq.read_table(self.data.root / ANNOTATIONS_FILE).to_pylist()
-        self.people: dict[str, Row] = {row["sample_id"]: row for row in everybody if row["sample_id"] in wanted}
-        self.rows = list(self.people.values())
-        self.on: dict[str, list[Row]] = defaultdict(list)
-        for row in everybody:  # neighbours are drawn, whoever is under review
-            self.on[row["panorama_id"]].append(row)
+        self._table = pq.read_table(self.data.root / ANNOTATIONS_FILE).combine_chunks()
+        everybody: list[str] = self._table["sample_id"].to_pylist()
+        where = {sample_id: index for index, sample_id in enumerate(everybody)}
+        self.ids: list[str] = self.data.annotations["sample_id"].tolist()
+        self.panoramas: list[str] = self.data.annotations["panorama_id"].tolist()
+        self.people = {sample_id: where[sample_id] for sample_id in self.ids}
+        self.on: dict[str, list[int]] = {name: [] for name in self.panoramas}
+        for index, name in enumerate(self._table["panorama_id"].to_pylist()):  # neighbours are drawn, whoever is under review
+            if name in self.on:
+                self.on[name].append(index)
         self.findings: dict[str, list[Finding]] = defaultdict(list)
         for one in self.inputs.findings or ():
             self.findings[one.sample_id or one.panorama_id].append(one)
@@ -91,7 +94,7 @@ class Desk:
                 "version": info.version,
                 "digest": info.label_digest,
                 "people": len(self.people),
-                "panoramas": int(self.data.annotations["panorama_id"].nunique()),
+                "panoramas": len(self.on),
             },
             "annotator": reviewer or self.inputs.annotator,
             "blind": self.inputs.blind,
@@ -109,21 +112,21 @@ class Desk:
         """
         states = self._states(reviewer)
         items = self.queues.items(kind, value, states)
-        found = [(item, self.rows[item.row], states.get(self.rows[item.row]["sample_id"], NOTHING)) for item in items]
-        done = [state.verdict in DECIDED for _, _, state in found]
+        found = [(item, states.get(self.ids[item.row], NOTHING)) for item in items]
+        done = [state.verdict in DECIDED for _, state in found]
         return {
             "kind": kind,
             "value": value,
             "offset": offset,
             "items": [
                 {
-                    "sample_id": row["sample_id"],
-                    "panorama_id": row["panorama_id"],
+                    "sample_id": self.ids[item.row],
+                    "panorama_id": self.panoramas[item.row],
                     "why": item.why,
                     "verdict": state.verdict,
                     "revision": state.revision,
                 }
-                for item, row, state in found[offset : offset + limit]
+                for item, state in found[offset : offset + limit]
             ],
             "total": len(items),
             "done": sum(done),
@@ -146,11 +149,12 @@ class Desk:
             "original": (blank(row) if blind else label_of(row)).model_dump(),
             "others": [
                 {"sample_id": other["sample_id"], "head_box": label_of(other).head_box}
-                for other in self.on[row["panorama_id"]]
-                if other["sample_id"] != sample_id
+                for index in self.on[row["panorama_id"]]
+                if (other := self._at(index))["sample_id"] != sample_id
             ],
             "predictions": [] if blind else [p._asdict() for one in self.inputs.predicted if (p := one.of(sample_id))],
             "findings": [] if blind else self._findings(row),
+            "head_deg": [row["head_lon_deg"], row["head_lat_deg"]],
             "facts": _facts(row, blind=blind),
             "image": {"width": row["width"], "height": row["height"]},
             "reviewed_by": last.reviewer if last else None,
@@ -168,7 +172,11 @@ class Desk:
     def _row(self, sample_id: str) -> Row:
         if sample_id not in self.people:
             raise UnknownPerson(f"Expected a person under review, found {sample_id[:80]!r}. Choose one from a queue.")
-        return self.people[sample_id]
+        return self._at(self.people[sample_id])
+
+    def _at(self, index: int) -> Row:
+        """A row of the dataset as plain values."""
+        return dict(self._table.slice(index, 1).to_pylist()[0])
 
     def panorama(self, panorama_id: str) -> Path:
         """The file of a panorama that somebody under review is on.
@@ -180,7 +188,7 @@ class Desk:
         """
         if panorama_id not in self.on:
             raise UnknownPerson(f"Expected a panorama of the dataset, found {panorama_id[:80]!r}.")
-        return path_inside(self.data.root, self.on[panorama_id][0]["image_path"])
+        return path_inside(self.data.root, self._at(self.on[panorama_id][0])["image_path"])
 
     def heatmap(self, name_and_id: str) -> NDArray[Any]:
         """A heatmap by ``NAME/ID``.
@@ -210,6 +218,7 @@ class Desk:
             It could not be written.
         """
         row, reviewer, blind = self._row(sample_id), reviewer_name(reviewer), self.inputs.blind
+        said = checked(decision.label, decision.verdict, label_of(row))
 
         def finish(label: Label, everybody: Label | None, own: Label | None) -> tuple[Label, bool]:
             if blind:
@@ -220,7 +229,7 @@ class Desk:
             sample_id=sample_id,
             reviewer=reviewer,
             seen=decision.revision,
-            label=decision.label,
+            label=said,
             verdict=decision.verdict,
             action=decision.action,
             seconds=decision.seconds,
@@ -261,7 +270,7 @@ class Desk:
     def progress(self, reviewer: str) -> Json:
         """How far the review is; in a blind one, the reviewer's own."""
         states = [state for name, state in self._states(reviewer).items() if name in self.people]
-        verdicts = Counter(state.verdict or "" for state in states)
+        verdicts: Counter[str | None] = Counter(state.verdict for state in states)
         people = [one for one in self.store.reviewers() if not self.inputs.blind or one.name == reviewer]
         return {
             "total": len(self.people),

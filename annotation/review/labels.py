@@ -3,8 +3,9 @@
 Conventions
 -----------
 A label is what is known of one person: head box (u0, v0, u1, v1) as in :mod:`srgaze360.headbox`, gaze points [longitude,
-latitude] in degrees, who gave each (``""`` where that is not known; or no names at all), flags and a comment. ``in_frame`` None
-leaves what the dataset says. A *decision* is a label, a verdict on it, and the revision that its reviewer saw.
+latitude] in degrees, who gave each (``""`` where that is not known; or no names at all), flags and a comment. No head box: it
+was deleted, and nobody is there. ``in_frame`` None leaves what the dataset says. A *decision* is a label, a verdict on it, and
+the revision that its reviewer saw.
 
 Reviewers who work blind are shown a label without what others said (:func:`blank`). What they save says what they changed of
 that, and nothing about what they were not shown: :func:`merged` lays it over the label of everybody.
@@ -12,6 +13,7 @@ that, and nothing about what they were not shown: :func:`merged` lays it over th
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -41,7 +43,7 @@ class Label(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    head_box: tuple[Number, Number, Number, Number]
+    head_box: tuple[Number, Number, Number, Number] | None
     gaze_points_deg: Annotated[tuple[tuple[Number, Number], ...], Field(max_length=MAX_POINTS)] = ()
     gaze_annotators: Annotated[tuple[Name, ...], Field(max_length=MAX_POINTS)] = ()
     in_frame: bool | None = None
@@ -63,30 +65,47 @@ class Decision(BaseModel):
 
 
 def read_decision(content: bytes) -> Decision:
-    """A decision from JSON.
+    """A decision from JSON; whether a dataset can have its label is for :func:`checked` to say.
 
     Raises
     ------
     InputError
-        It is no JSON, has other fields, or no label can be as it says.
+        It is no JSON, or has other fields or values.
     """
     try:
         decision = Decision.model_validate_json(content)
     except ValidationError as error:
         raise InputError(f"Expected a decision with revision, label and verdict, found: {explain(error)}. Try again.") from None
-    return decision.model_copy(update={"label": checked(decision.label), "seconds": min(float(decision.seconds), MAX_SECONDS)})
+    return decision.model_copy(update={"seconds": min(float(decision.seconds), MAX_SECONDS)})
 
 
-def checked(label: Label) -> Label:
+def checked(label: Label, verdict: Verdict | None, original: Label) -> Label:
     """The label, if the dataset can have it; names of annotators are left out where none is known.
+
+    Labels that are wrong in the dataset can be commented on, skipped and rejected as they are, and not accepted.
+
+    Parameters
+    ----------
+    label, verdict
+        What is to be saved.
+    original
+        What the dataset has.
 
     Raises
     ------
     InputError
-        Head box, points or names that no label can have: all faults at once.
+        Head box, points or names that no label can have: all faults at once. A head is accepted that is not there.
     """
+    if verdict == "accepted" and label.head_box is None:
+        raise InputError("Expected a head box on a person to accept, found none. Draw one, or reject the person.")
     names = label.gaze_annotators if any(label.gaze_annotators) else ()
-    edit = Edit(sample_id="", head_box=label.head_box, gaze_points_deg=label.gaze_points_deg, gaze_annotators=names)
+    points = {"gaze_points_deg": label.gaze_points_deg, "gaze_annotators": names}
+    everything = verdict == "accepted"
+    edit = Edit(
+        sample_id="",
+        head_box=label.head_box if everything or label.head_box != original.head_box else None,
+        **(points if everything or label.gaze_points_deg != original.gaze_points_deg else {}),  # type: ignore[arg-type]
+    )
     faults = [fault for fault, right in RULES.items() if not right(edit)]
     if faults:
         raise InputError(f"Expected a label that a dataset can have, found one {'; and '.join(faults)}. Mend it, then save.")
@@ -113,12 +132,14 @@ def reviewer_name(name: str) -> str:
 
 
 def label_of(row: Row) -> Label:
-    """The label that a row of the dataset has."""
+    """The label that a row of the dataset has; a box or points that are no numbers are left out, and the points' names."""
     u0, v0, u1, v1 = (float(row[side]) for side in BOX)
+    points = tuple((float(lon), float(lat)) for lon, lat in row["gaze_points_deg"])
+    known = all(math.isfinite(angle) for point in points for angle in point)
     return Label(
-        head_box=(u0, v0, u1, v1),
-        gaze_points_deg=tuple((float(lon), float(lat)) for lon, lat in row["gaze_points_deg"]),
-        gaze_annotators=tuple(row["gaze_annotators"]),
+        head_box=(u0, v0, u1, v1) if all(map(math.isfinite, (u0, v0, u1, v1))) else None,
+        gaze_points_deg=points if known else (),
+        gaze_annotators=tuple(row["gaze_annotators"]) if known else (),
         in_frame=bool(row["in_frame"]),
         ambiguous=bool(row.get(AMBIGUOUS)),
         bad_image=bool(row.get(BAD_IMAGE)),
@@ -127,6 +148,8 @@ def label_of(row: Row) -> Label:
 
 def edit_of(label: Label, row: Row, reviewer: str) -> Edit | None:
     """What a label changes of its row, in its reviewer's name; None where that is nothing. Comments alone change nothing."""
+    if label.head_box is None:
+        return removal(row["sample_id"], reviewer, "head box deleted", label.comment)
     said: dict[str, Any] = {}
     if not same_box(label.head_box, [row[side] for side in BOX]):
         said["head_box"] = label.head_box
@@ -139,6 +162,12 @@ def edit_of(label: Label, row: Row, reviewer: str) -> Edit | None:
         if flag != bool(row.get(column)):
             said[column] = flag
     return Edit(sample_id=row["sample_id"], annotator=reviewer, comment=label.comment, **said) if said else None
+
+
+def removal(sample_id: str, reviewer: str, why: str, comment: str) -> Edit:
+    """A person is taken out: why, by whom, and what they said of it."""
+    told = f"{why} in review by {reviewer}" + (f": {comment}" if comment else "")
+    return Edit(sample_id=sample_id, rejected=True, annotator=reviewer, comment=told)
 
 
 # --- blind ------------------------------------------------------------------------------------------------------------
@@ -167,13 +196,10 @@ def merged(own: Label, before: Label, current: Label, row: Row, reviewer: str) -
         ``current`` with the reviewer's points in place of those they gave before, in their name, beside everybody else's; and
         with what else they changed of what they were shown.
     """
-    changed = {
-        name: value
-        for name, value in own.model_dump(exclude={"gaze_points_deg", "gaze_annotators"}).items()
-        if value is not None and value != getattr(before, name)
-    }
-    if own.head_box != before.head_box and same_box(own.head_box, blank(row).head_box):
-        changed["head_box"] = blank(row).head_box  # back to what the dataset has, to the last digit
+    said = own.model_dump(exclude={"gaze_points_deg", "gaze_annotators"})
+    changed = {name: value for name, value in said.items() if value != getattr(before, name)}
+    if own.in_frame is None and before.in_frame is not None:  # taken back
+        changed["in_frame"] = bool(row["in_frame"])
     if not (own.gaze_points_deg or before.gaze_points_deg):
         return current.model_copy(update=changed)
     names = current.gaze_annotators or ("",) * len(current.gaze_points_deg)

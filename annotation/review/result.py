@@ -2,9 +2,10 @@
 
 Conventions
 -----------
-The last entry of each person counts, whoever made it. *Rejected* people are taken out, with the reason and the reviewer. The
-labels of *accepted* people, and of those who were edited without a verdict, are applied where they differ from the dataset's.
-*Skipped* people stay as they were, edited or not; how many of them were edited is told. What was set aside has no effect.
+The last entry of each person counts, whoever made it. *Rejected* people are taken out, with the reason and the reviewer, as are
+those whose head box was deleted. The labels of *accepted* people, and of those who were edited without a verdict, are applied
+where they differ from the dataset's. *Skipped* people stay as they were, edited or not; how many of them were edited is told.
+What was set aside has no effect.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from annotation.applying import apply_edits
 from annotation.edits import Edit
-from annotation.review.labels import edit_of
+from annotation.review.labels import edit_of, removal
 from annotation.review.store import Entry, Store
 from annotation.versions import next_version, revise
 from srgaze360.console import Advance, silent
@@ -88,8 +89,7 @@ def edits_of(entries: Sequence[Entry], rows: Sequence[dict[str, Any]]) -> Edits:
     for entry in entries:
         edit = edit_of(entry.label, by_id[entry.sample_id], entry.reviewer)
         if entry.verdict == "rejected":
-            why = f"rejected in review by {entry.reviewer}" + (f": {entry.label.comment}" if entry.label.comment else "")
-            edits.append(Edit(sample_id=entry.sample_id, rejected=True, annotator=entry.reviewer, comment=why))
+            edits.append(removal(entry.sample_id, entry.reviewer, "rejected", entry.label.comment))
         elif entry.verdict == "skipped":
             left["skipped, edits not applied" if edit else "skipped"] += 1
         elif edit is not None:

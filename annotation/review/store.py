@@ -7,9 +7,7 @@ counts. :meth:`Store.save` takes the revision that a reviewer saw: where it is n
 aside*: kept, listed in the history under the revision it was based on, and of no effect. A reviewer who works blind sees no
 revision but their own, and is held to that alone.
 
-A write is on the disk before it is told of (write-ahead log, ``synchronous=FULL``): neither a killed program nor a power cut
-takes it back. Several processes may work on one store, on one machine: SQLite's log needs memory that they share, which network
-file systems do not give.
+A write is on the disk before it is told of, and several processes may work on one store (:mod:`annotation.review.database`).
 
 A store belongs to one dataset, by name, version and label digest, and lies outside its folder. Times are UTC.
 """
@@ -18,7 +16,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,37 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from annotation.review.database import connect, refused
 from annotation.review.labels import DECIDED, Label, Verdict
 from srgaze360.dataset import DatasetInfo
-from srgaze360.errors import EnvironmentProblem, InputError
 
-SUFFIX = ".review.sqlite"
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x53523336  # "SR36", in the header of the file
-BUSY_S = 15.0  # to wait for another process that writes
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS entries (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    sample_id TEXT NOT NULL,
-    revision INTEGER NOT NULL CHECK (revision >= 0),
-    reviewer TEXT NOT NULL CHECK (reviewer <> ''),
-    time TEXT NOT NULL,
-    action TEXT NOT NULL,
-    verdict TEXT CHECK (verdict IN ('accepted', 'rejected', 'skipped')),
-    label TEXT NOT NULL,
-    own TEXT,
-    edited INTEGER NOT NULL CHECK (edited IN (0, 1)),
-    seconds REAL NOT NULL CHECK (seconds >= 0),
-    set_aside INTEGER NOT NULL CHECK (set_aside IN (0, 1))
-);
-CREATE UNIQUE INDEX IF NOT EXISTS one_revision ON entries (sample_id, revision) WHERE set_aside = 0;
-CREATE INDEX IF NOT EXISTS by_sample ON entries (sample_id, id);
-CREATE INDEX IF NOT EXISTS by_reviewer ON entries (reviewer, sample_id, revision);
-CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
-CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'entries are never removed'); END;
-"""
 _FIELDS = "id, sample_id, revision, reviewer, time, action, verdict, label, own, edited, seconds, set_aside"
 _LAST = f"SELECT {_FIELDS} FROM entries WHERE sample_id = ? AND set_aside = 0"  # noqa: S608 - a constant
 _NOW = "set_aside = 0 GROUP BY sample_id"  # with max(revision), SQLite gives the other columns of that row
@@ -130,21 +100,6 @@ class ReviewerProgress(NamedTuple):
 Finish = Callable[[Label, Label | None, Label | None], tuple[Label, bool]]
 
 
-def store_path(root: Path, chosen: Path | None = None) -> Path:
-    """Where the store of the dataset in folder ``root`` is: beside it, unless one was chosen.
-
-    Raises
-    ------
-    InputError
-        It would be inside the dataset, which a review never changes.
-    """
-    root = root.resolve()
-    path = chosen or root.with_name(root.name + SUFFIX)
-    if root in (path.resolve(), *path.resolve().parents):
-        raise InputError(f"Expected --store outside of the dataset {root}, found {path}. A review changes nothing in there.")
-    return path
-
-
 class Store:
     """A store, open. Its methods may be called from any thread."""
 
@@ -164,23 +119,7 @@ class Store:
         EnvironmentProblem
             The system does not let it be read or written.
         """
-        if not new and not path.is_file():
-            raise InputError(
-                f"Expected the store of a review at {path}, but there is no such file. Review with `srgaze360 annotate serve`, "
-                "or give --store."
-            )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            try:
-                _prepare(connection, path, info)
-            except BaseException:
-                connection.close()
-                raise
-        except (sqlite3.Error, OSError) as error:
-            raise _refused(path, error) from error
-        return cls(path, connection)
+        return cls(path, connect(path, info, new=new))
 
     def close(self) -> None:
         """Close the file; what was saved is in it either way."""
@@ -269,7 +208,7 @@ class Store:
             except sqlite3.Error as error:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                raise _refused(self.path, error) from error
+                raise refused(self.path, error) from error
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -278,7 +217,7 @@ class Store:
             try:
                 return self._connection.execute(words, values).fetchall()
             except sqlite3.Error as error:
-                raise _refused(self.path, error) from error
+                raise refused(self.path, error) from error
 
     def last(self, sample_id: str, *, own_of: str | None = None) -> Entry | None:
         """The entry that counts for a person; or the last that a blind reviewer made."""
@@ -300,9 +239,17 @@ class Store:
         return [_entry(row) for row in rows]
 
     def states(self, *, own_of: str | None = None) -> dict[str, State]:
-        """The state of every person who has an entry; or by the entries of a blind reviewer alone."""
-        chosen = "" if own_of is None else "reviewer = ? AND own IS NOT NULL AND "
-        words = f"SELECT sample_id, verdict, edited, max(revision) AS revision FROM entries WHERE {chosen}{_NOW}"  # noqa: S608
+        """The state of every person who has an entry; or by the entries of a blind reviewer alone.
+
+        Edited by a blind reviewer is whoever they gave points.
+        """
+        chosen, edited = "", "edited"
+        if own_of is not None:
+            chosen, edited = (
+                "reviewer = ? AND own IS NOT NULL AND ",
+                "json_array_length(own, '$.gaze_points_deg') > 0 AS edited",
+            )
+        words = f"SELECT sample_id, verdict, {edited}, max(revision) AS revision FROM entries WHERE {chosen}{_NOW}"  # noqa: S608
         rows = self._read(words, () if own_of is None else (own_of,))
         return {row["sample_id"]: State(row["revision"], row["verdict"], bool(row["edited"])) for row in rows}
 
@@ -337,72 +284,4 @@ def _entry(row: sqlite3.Row) -> Entry:
             "edited": bool(row["edited"]),
             "set_aside": bool(row["set_aside"]),
         }
-    )
-
-
-# --- the file ---------------------------------------------------------------------------------------------------------
-
-
-def _prepare(connection: sqlite3.Connection, path: Path, info: DatasetInfo) -> None:
-    """Set a connection up, make the tables where there are none, and see that they are of this dataset."""
-    (mark,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and mark != APPLICATION_ID:
-        raise InputError(f"Expected the store of a review at {path}, found a database of something else. Give another --store.")
-    _write_ahead(connection, path)
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN IMMEDIATE")  # two servers may start at once
-    for statement in _statements(_TABLES):
-        connection.execute(statement)
-    about = {"schema_version": str(SCHEMA_VERSION), "dataset": info.name, "version": info.version, "digest": info.label_digest}
-    for key, value in about.items():
-        connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    found = dict(connection.execute("SELECT key, value FROM about").fetchall())
-    connection.execute("COMMIT")
-    if found["schema_version"] != about["schema_version"]:
-        raise InputError(
-            f"Expected a store of schema {SCHEMA_VERSION} at {path}, found schema {found['schema_version']}. Use the "
-            "version of srgaze360 that wrote it."
-        )
-    if found != about:
-        raise InputError(
-            f"Expected the review of {info.name} {info.version} (label digest {info.label_digest[:12]}) at {path}, found "
-            f"that of {found['dataset']} {found['version']} (label digest {found['digest'][:12]}). Its decisions are about "
-            "other labels: review this dataset in another --store, or give the dataset that this store is of."
-        )
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines():
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-def _write_ahead(connection: sqlite3.Connection, path: Path) -> None:
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            break
-        except sqlite3.OperationalError as error:  # another process is just doing the same, which SQLite does not wait for
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-    if mode != "wal":
-        raise EnvironmentProblem(
-            f"Expected a file system that can hold SQLite's write-ahead log at {path}, found one that cannot (mode {mode}). "
-            "Give --store on a local disk."
-        )
-
-
-def _refused(path: Path, error: Exception) -> InputError | EnvironmentProblem:
-    if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-        return InputError(f"Expected the store of a review at {path}, found a file that is no database. Give another --store.")
-    return EnvironmentProblem(
-        f"Expected to read and write the store of the review {path}, but the system refused: {error}. Check free space and "
-        f"permissions of {path.parent}, or give --store elsewhere; what was acknowledged before is saved."
     )
