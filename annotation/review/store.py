@@ -199,16 +199,13 @@ class Store:
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection.execute
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
+                yield self._connection.execute
                 self._connection.execute("COMMIT")
             except sqlite3.Error as error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
                 raise refused(self.path, error) from error
+            finally:
+                if self._connection.in_transaction:  # SQLite undoes some failures itself
+                    self._connection.rollback()
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
