@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
-import subprocess
-import sys
 import threading
+from collections.abc import Iterator
+from importlib import util
 from pathlib import Path
-from typing import Any
 
 import pytest
-from reviewing import REPOSITORY, Process, as_reviewer, body, opened, path_of, running
+from reviewing import Process, as_reviewer, body, opened, path_of, running
 from sound import sound_dataset
+from typer.testing import CliRunner
 
+from annotation.commands import annotate
 from srgaze360.dataset import Dataset
+from srgaze360.errors import SRGaze360Error
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def store_option(tmp_path: Path) -> tuple[str, str]:
     return "--store", str(tmp_path / "store.sqlite")
+
+
+@pytest.fixture(scope="module")
+def live(shared: Dataset) -> Iterator[Process]:
+    """A server that runs while the tests of this file do."""
+    with running(shared.root, "--store", str(shared.root.with_name("live.sqlite"))) as server:
+        yield server
 
 
 def people_of(data: Dataset) -> list[str]:
@@ -120,18 +128,37 @@ def test_it_stops_when_told_and_tells_no_secret(shared: Dataset, store_option: t
     assert not Path(store_option[1]).with_name("store.sqlite-wal").exists() or number == signal.SIGTERM
 
 
-def serve(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "srgaze360", "annotate", "serve", str(root), "--no-lint", *options]
-    return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
+def refusal(root: Path, *options: str) -> SRGaze360Error:
+    """The error of ``annotate serve`` where it does not start."""
+    done = CliRunner().invoke(annotate, ["serve", str(root), "--no-lint", *options])
+    assert isinstance(done.exception, SRGaze360Error), done.output
+    return done.exception
 
 
 def test_a_port_in_use_is_told(shared: Dataset, store_option: tuple[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = serve(shared.root, "--port", str(port), *store_option)
-    assert done.returncode == 3
-    assert f"Expected port {port} of 127.0.0.1 to be free" in done.stderr
-    assert "Traceback" not in done.stderr
+        error = refusal(shared.root, "--port", str(port), *store_option)
+    assert error.exit_code == 3
+    assert f"Expected port {port} of 127.0.0.1 to be free" in str(error)
+
+
+def test_what_it_cannot_start_with_is_told(
+    shared: Dataset, store_option: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = refusal(shared.root, "--store", str(shared.root / "review.sqlite"))
+    assert "Expected --store outside of the dataset" in str(error)
+    error = refusal(shared.root, "--host", "no.such.host.invalid", *store_option)
+    assert (error.exit_code, str(error).startswith("Expected --host to be an address of this machine")) == (2, True)
+    error = refusal(shared.root, "--queue", "lunt", *store_option)
+    assert "Expected a queue that there is, found 'lunt'" in str(error)
+    error = refusal(shared.root, "--queue", "undone", "--where", "suite=mixed", *store_option)
+    assert "Expected --where or --queue to begin with, found both" in str(error)
+    find = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "uvicorn" else find(name, *rest))
+    error = refusal(shared.root, *store_option)
+    assert (error.exit_code, "Expected uvicorn to be installed" in str(error)) == (3, True)
+    assert "pip install 'srgaze360[review]'" in str(error)
 
 
 def test_other_hosts_are_a_flag_and_a_warning(shared: Dataset, store_option: tuple[str, str]) -> None:
@@ -139,23 +166,23 @@ def test_other_hosts_are_a_flag_and_a_warning(shared: Dataset, store_option: tup
         assert "warning: the review is open to the network on 0.0.0.0, not encrypted" in " ".join(
             server.log.read_text().split()
         )
-        port = int(server.url.split(":")[2].split("/")[0])
-        path = server.url.split("/", 3)[3]
+        port, path = place_of(server)
         for host, status in (("127.0.0.1", 200), ("192.0.2.7", 200), (socket.gethostname(), 200), ("evil.example", 403)):
             assert raw_status(port, f"/{path}api/session", f"{host}:{port}") == status, host
-    done = serve(shared.root, "--host", "no.such.host.invalid", *store_option)
-    assert done.returncode == 2
-    assert "Expected --host to be an address of this machine" in done.stderr
 
 
-def test_loopback_answers_to_its_own_names_alone(shared: Dataset, store_option: tuple[str, str]) -> None:
-    with running(shared.root, *store_option) as server:
-        port = int(server.url.split(":")[2].split("/")[0])
-        path = server.url.split("/", 3)[3]
-        for host, status in (("localhost", 200), ("127.0.0.1", 200), ("[::1]", 200), ("192.0.2.7", 403), ("evil.example", 403)):
-            assert raw_status(port, f"/{path}api/session", f"{host}:{port}") == status, host
-        assert raw_status(port, f"/{path}../../../../etc/passwd", f"localhost:{port}") == 404
-        assert raw_status(port, "/", f"localhost:{port}") == 404
+def test_loopback_answers_to_its_own_names_alone(live: Process) -> None:
+    port, path = place_of(live)
+    for host, status in (("localhost", 200), ("127.0.0.1", 200), ("[::1]", 200), ("192.0.2.7", 403), ("evil.example", 403)):
+        assert raw_status(port, f"/{path}api/session", f"{host}:{port}") == status, host
+    assert raw_status(port, f"/{path}../../../../etc/passwd", f"localhost:{port}") == 404
+    assert raw_status(port, "/", f"localhost:{port}") == 404
+
+
+def place_of(server: Process) -> tuple[int, str]:
+    """Port and path of a server."""
+    _, _, host, path = server.url.split("/", 3)
+    return int(host.partition(":")[2]), path
 
 
 def raw_status(port: int, path: str, host: str) -> int:
@@ -170,41 +197,14 @@ def raw_status(port: int, path: str, host: str) -> int:
     return int(answer.split()[1])
 
 
-def test_a_browser_that_is_killed_in_the_middle_of_a_body_changes_nothing(
-    shared: Dataset, store_option: tuple[str, str]
-) -> None:
-    [name, *_] = people_of(shared)
-    with running(shared.root, *store_option) as server:
-        port = int(server.url.split(":")[2].split("/")[0])
-        path = server.url.split("/", 3)[3]
-        said = body(0, server.ask(path_of(name))[1]["label"]).encode()
-        headers = {**as_reviewer("ann"), "Host": f"localhost:{port}", "Content-Length": str(len(said))}
-        head = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(f"PUT /{path}{path_of(name)} HTTP/1.1\r\n{head}\r\n".encode() + said[: len(said) // 2])
-        assert server.ask(path_of(name))[1]["revision"] == 0
-        assert server.ask(path_of(name), method="PUT", data=said.decode())[0] == 200
-        assert "Traceback" not in server.log.read_text()
-
-
-def test_a_missing_extra_is_told(shared: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib import util
-
-    from typer.testing import CliRunner
-
-    from annotation.commands import annotate
-    from srgaze360.errors import EnvironmentProblem
-
-    find = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name, *rest: None if name == "uvicorn" else find(name, *rest))
-    done: Any = CliRunner().invoke(annotate, ["serve", str(shared.root)])
-    assert isinstance(done.exception, EnvironmentProblem)
-    assert done.exception.exit_code == 3
-    assert "pip install 'srgaze360[review]'" in str(done.exception)
-    assert json.dumps(str(done.exception)).count("uvicorn") == 1
-
-
-def test_no_store_in_the_dataset(shared: Dataset) -> None:
-    done = serve(shared.root, "--store", str(shared.root / "review.sqlite"))
-    assert done.returncode == 2
-    assert "Expected --store outside of the dataset" in done.stderr
+def test_a_browser_that_is_killed_in_the_middle_of_a_body_changes_nothing(shared: Dataset, live: Process) -> None:
+    name = people_of(shared)[1]
+    port, path = place_of(live)
+    said = body(0, live.ask(path_of(name))[1]["label"]).encode()
+    headers = {**as_reviewer("ann"), "Host": f"localhost:{port}", "Content-Length": str(len(said))}
+    head = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(f"PUT /{path}{path_of(name)} HTTP/1.1\r\n{head}\r\n".encode() + said[: len(said) // 2])
+    assert live.ask(path_of(name))[1]["revision"] == 0
+    assert live.ask(path_of(name), method="PUT", data=said.decode())[0] == 200
+    assert "Traceback" not in live.log.read_text()
