@@ -9,6 +9,7 @@ import typer
 
 from annotation.interchange.commands import export, import_
 from annotation.review.commands import result, serve
+from annotation.suspects.commands import suspects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,7 @@ annotate = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Check labels, measure agreement, review in the browser, take labels to other tools and back.",
+    help="Check labels, measure agreement, rank suspects, review in the browser, take labels to other tools and back.",
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a built dataset.", show_default=False)]
@@ -27,13 +28,14 @@ SetOption = Annotated[list[str], typer.Option("--set", metavar="OPTION=VALUE", h
 
 @annotate.callback()
 def _annotate() -> None:
-    """Check labels, measure agreement, review in the browser, take labels to other tools and back."""
+    """Check labels, measure agreement, rank suspects, review in the browser, take labels to other tools and back."""
 
 
 annotate.command("export")(export)
 annotate.command("import")(import_)
 annotate.command("serve")(serve)
 annotate.command("result")(result)
+annotate.command("suspects")(suspects)
 
 
 @annotate.command("lint")
