@@ -131,7 +131,7 @@ def checked_where(rows: Dataset, where: Where) -> dict[str, list[str]]:
     if not len(restricted(rows, full)):
         alone = [f"{describe({name: values})} has {len(restricted(rows, {name: values}))}" for name, values in full.items()]
         raise InputError(
-            f"Expected people where {describe(full)} among the {len(rows)} to train on, found none: {'; '.join(alone)}. Widen "
+            f"Expected people where {describe(full)} among the {len(rows)} there are, found none: {'; '.join(alone)}. Widen "
             "or leave out one of them."
         )
     return full
@@ -191,5 +191,5 @@ def _in_full(rows: Dataset, name: str, value: str) -> str:
     match = next((label for label in (value, f"{value} deg") if label in known), None)
     if match is None:
         close = suggestion(value, known) if len(known) <= 30 else f"There are {len(known)}, such as {first_ids(known)}."
-        raise InputError(f"Expected a value of {name} that somebody to train on has, found {value!r}. {close}")
+        raise InputError(f"Expected a value of {name} that somebody has, found {value!r}. {close}")
     return match

@@ -252,7 +252,7 @@ def test_a_run_of_another_restriction_is_not_gone_on_with(fake: Dataset, tmp_pat
 def test_faults_leave_nothing_behind(fake: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for where, complaint in (
         ("fase=side", "'fase' is unknown. Did you mean 'face'?"),
-        ("face=top", "Expected a value of face that somebody to train on has, found 'top'. Known: back, front, side."),
+        ("face=top", "Expected a value of face that somebody has, found 'top'. Known: back, front, side."),
         ("face", "Expected --where in the form NAME=VALUE, found 'face'."),
     ):
         words = ("train", "head-prior", "--data", str(fake.root), "--out", str(tmp_path / "run"), "--where", where)

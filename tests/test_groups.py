@@ -83,14 +83,14 @@ def test_values_are_written_in_full_and_in_one_order(train: Dataset) -> None:
         (["qwertz=1"], "'qwertz' is unknown. Known: suite, condition, .*, and columns of the annotations"),
         (["split=val"], "'split' is chosen by an option of its own"),
         (["gaze_points_deg=1"], "'gaze_points_deg' holds a list for each person"),
-        (["target_latitude=0-45"], "target_latitude that somebody to train on has, found '0-45'. Known: 0-30 deg, 30-60 deg"),
-        (["suite=latitude"], "a value of suite that somebody to train on has, found 'latitude'. Known: mixed"),
+        (["target_latitude=0-45"], "target_latitude that somebody has, found '0-45'. Known: 0-30 deg, 30-60 deg"),
+        (["suite=latitude"], "a value of suite that somebody has, found 'latitude'. Known: mixed"),
         (["sample_id=x"], "found 'x'. There are 60, such as mixed-mixed-train-photo0000-0, "),
         (["hfov_deg=wide"], r"Expected a number or a band LOW..HIGH for hfov_deg, found 'wide'"),
         (["hfov_deg=60..40"], "with LOW below HIGH for hfov_deg, found '60..40'. Turn it round"),
         (
             ["hfov_deg=61", "suite=mixed"],
-            "Expected people where hfov_deg=61, suite=mixed among the 60 to train on, found none: hfov_deg=61 has 0; "
+            "Expected people where hfov_deg=61, suite=mixed among the 60 there are, found none: hfov_deg=61 has 0; "
             "suite=mixed has 60. Widen",
         ),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +218,12 @@ def test_blind_columns_do_not_follow_from_gaze(data: Dataset) -> None:
     for before, after in zip(rows, apply_edits(rows, edits).rows, strict=True):
         assert {name: before.get(name) for name in BLIND_COLUMNS} == {name: after.get(name) for name in BLIND_COLUMNS}
     assert not {"gaze_band", "crosses_seam", "in_frame", "target_kind", "reach"} & set(BLIND_COLUMNS)
+
+
+def test_whether_an_arc_crosses_the_seam_is_not_told(data: Dataset) -> None:
+    rows = data.annotations.assign(suite="seam", condition=["across", "beside"] * (len(data) // 2))
+    found = queues(replace(data, annotations=rows), blind=True)
+    assert found.kinds["condition"].choices == ["seam/seam"]
+    assert len(found.items("filter", "condition=seam")) == len(data)
+    with pytest.raises(InputError, match="Expected a value of condition that somebody has, found 'across'. Known: seam"):
+        found.items("filter", "condition=across")

@@ -11,18 +11,23 @@ from pathlib import Path
 
 import pytest
 from reviewing import Process, as_reviewer, body, opened, path_of, running
-from sound import sound_dataset
+from sound import rows_of, sound_dataset, write_sound
 from typer.testing import CliRunner
 
 from annotation.commands import annotate
 from srgaze360.dataset import Dataset
 from srgaze360.errors import SRGaze360Error
 
+ODD = "50%2F a/b?c"  # an id that addresses have to be careful with
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """24 people; every test has its own store."""
-    return sound_dataset(tmp_path_factory.mktemp("saving") / "data", people=6)
+    data = sound_dataset(tmp_path_factory.mktemp("saving") / "data", people=6)
+    rows = rows_of(data.root)
+    rows[1]["sample_id"] = ODD
+    return write_sound(data.root, data, rows)
 
 
 @pytest.fixture
@@ -199,6 +204,7 @@ def raw_status(port: int, path: str, host: str) -> int:
 
 def test_a_browser_that_is_killed_in_the_middle_of_a_body_changes_nothing(shared: Dataset, live: Process) -> None:
     name = people_of(shared)[1]
+    assert name == ODD
     port, path = place_of(live)
     said = body(0, live.ask(path_of(name))[1]["label"]).encode()
     headers = {**as_reviewer("ann"), "Host": f"localhost:{port}", "Content-Length": str(len(said))}

@@ -70,8 +70,9 @@ def serve(
     from annotation.review.server import listen
     from annotation.review.server import serve as run_server
 
-    data = Dataset.open(folder).select(split=split, suite=suite)
-    inputs = _inputs(data, annotator, queue, where, findings, suspects, predictions, lint=not no_lint, blind=blind)
+    whole = Dataset.open(folder)
+    data = whole.select(split=split, suite=suite)
+    inputs = _inputs(whole, annotator, queue, where, findings, suspects, predictions, lint=not no_lint, blind=blind)
     local, hosts, any_address = _hosts(host)
     opened: Store = Store.open(store_path(folder, store), data.info)
     desk = Desk(data, opened, inputs)

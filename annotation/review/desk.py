@@ -23,7 +23,7 @@ from annotation.applying import BOX
 from annotation.lint.run import Finding
 from annotation.review.labels import DECIDED, Decision, Label, blank, checked, edit_of, label_of, merged, reviewer_name
 from annotation.review.predicted import Predicted
-from annotation.review.queues import BLIND_COLUMNS, Queues
+from annotation.review.queues import BLIND_COLUMNS, Queues, told_condition
 from annotation.review.store import NOTHING, Entry, Proposal, Saved, SetAside, State, Store
 from srgaze360.dataset import ANNOTATIONS_FILE, Dataset
 from srgaze360.errors import InputError
@@ -287,6 +287,8 @@ def _facts(row: Row, *, blind: bool) -> Json:
     """What the dataset says of a person besides the label: single values, as JSON can have them."""
     names = [name for name in row if name in BLIND_COLUMNS] if blind else list(row)
     values = {"split": row["split"], **{name: row[name] for name in names if name not in _NO_FACTS}}
+    if blind:
+        values["condition"] = told_condition(row["suite"], row["condition"])
     return {
         name: value
         for name, value in values.items()

@@ -55,7 +55,7 @@ class Predicted:
 
 
 def read_all(paths: Sequence[Path], data: Dataset) -> list[Predicted]:
-    """Predictions of files, in their order.
+    """Predictions of files for a whole dataset, whoever is under review, in the order of the files.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def _check(predictions: Predictions, path: Path, data: Dataset) -> None:
         )
     there = data.annotations["sample_id"][data.annotations["split"] == header.split]
     if there.empty:
-        raise InputError(f"Expected predictions of a split under review in {path}, found them of {header.split!r}.")
+        raise InputError(f"Expected predictions of a split of {data.root} in {path}, found them of {header.split!r}.")
     ids = predictions.table["sample_id"]
     points = predictions.points
     bad = pd.Series(~np.isfinite(points).all(axis=1) | (np.abs(points) > [360.0, 90.0]).any(axis=1))

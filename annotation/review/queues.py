@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -27,7 +29,7 @@ from annotation.lint.run import COLUMNS as FINDING_COLUMNS
 from annotation.lint.run import Finding
 from annotation.review.labels import DECIDED
 from annotation.review.store import NOTHING, State
-from srgaze360.dataset import Dataset
+from srgaze360.dataset import SEAM_CONDITIONS, Dataset
 from srgaze360.errors import InputError, first_ids, suggestion
 from srgaze360.files import generator
 from srgaze360.groups import checked_where, parse_where, restricted
@@ -85,7 +87,7 @@ class Queues:
         suspects: Mapping[str, float] | None,
         blind: bool = False,
     ) -> None:
-        self._data = data
+        self._data = data = without_seam_conditions(data) if blind else data
         self._ids: list[str] = data.annotations["sample_id"].tolist()
         self._blind = blind
         self.kinds: dict[str, Queue] = {
@@ -98,8 +100,8 @@ class Queues:
         if suspects is not None:
             order = _suspects(self._ids, suspects)
             self.kinds["suspects"] = Queue("Suspect labels", None, lambda *_: self._told(order))
-        if disagreement := _disagreement(data):
-            self.kinds["disagreement"] = Queue("Annotators disagree", None, lambda *_: self._told(disagreement))
+        if (data.annotations["gaze_points_deg"].map(len) > 1).any():
+            self.kinds["disagreement"] = Queue("Annotators disagree", None, lambda *_: self._told(self._disagreement))
         conditions = _conditions(data)
         self.kinds["condition"] = Queue("Condition", list(conditions), lambda value, _: _known(conditions, value, "condition"))
         self.kinds["random"] = Queue("Random order", None, self._random)
@@ -116,6 +118,10 @@ class Queues:
         if kind not in self.kinds:
             raise InputError(f"Expected a queue that there is, found {kind!r}. {suggestion(kind, list(self.kinds))}")
         return self.kinds[kind].items(value, states)
+
+    @cached_property
+    def _disagreement(self) -> list[Item]:
+        return _disagreement(self._data)  # seconds for a large dataset: when it is asked for
 
     def _told(self, items: list[Item]) -> list[Item]:
         return [Item(item.row) for item in items] if self._blind else items
@@ -145,6 +151,18 @@ class Queues:
             )
         kept = set(restricted(self._data, checked_where(self._data, where)).annotations["sample_id"])
         return [Item(row) for row, name in enumerate(self._ids) if name in kept]
+
+
+def told_condition(suite: str, condition: str) -> str:
+    """A condition as blind reviewers are told it: whether an arc from head to gaze crosses the seam would tell of the gaze."""
+    return suite if condition in SEAM_CONDITIONS else condition
+
+
+def without_seam_conditions(data: Dataset) -> Dataset:
+    """A dataset with conditions as :func:`told_condition`."""
+    rows = data.annotations
+    told = [told_condition(*pair) for pair in zip(rows["suite"], rows["condition"], strict=True)]
+    return replace(data, annotations=rows.assign(condition=told))
 
 
 # --- orders -----------------------------------------------------------------------------------------------------------
@@ -186,8 +204,6 @@ def _disagreement(data: Dataset) -> list[Item]:
     """People with two annotations or more, by their mean angle to the mean direction, largest first; without a mean, before."""
     truth = data.truth()
     several = np.flatnonzero(truth.weights.sum(axis=1) > 1)
-    if not len(several):
-        return []
     found = spread(truth.points[several], truth.weights[several])
     apart = np.degrees(np.where(np.isnan(found.deviation_mean), np.inf, found.deviation_mean))
     items = []
