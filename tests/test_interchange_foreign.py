@@ -307,7 +307,11 @@ def test_two_tasks_of_one_panorama_are_told(data: Dataset, tmp_path: Path) -> No
 
 def test_json_min_and_broken_json_are_told(data: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "tasks.json"
-    path.write_text(json.dumps([{"image": f"{ONE}.jpg", "id": 1, "head": [{"x": 1, "rectanglelabels": ["head"]}]}]))
+    task = {"image": f"{ONE}.jpg", "id": 1, "head": [{"x": 1, "rectanglelabels": ["head"]}], "annotator": 1, "annotation_id": 3}
+    path.write_text(json.dumps([task]))
+    with pytest.raises(InputError, match=r"found JSON-MIN. It does not say which region a sample_id is of.*again as JSON"):
+        changes_of("labelstudio", path, data)
+    path.write_text(json.dumps([{"image": f"{ONE}.jpg", "id": 1}]))
     with pytest.raises(InputError, match=r"not JSON-MIN\) in .*: \[0\]\.data: field required"):
         changes_of("labelstudio", path, data)
     path.write_text('[\n {"data": {},\n  "annotations": [}\n]')
@@ -364,7 +368,13 @@ COCO_FAULTS: dict[str, tuple[Callable[[Any], None], str]] = {
     "number": (_set("annotations", 3, "bbox", 2, to="wide"), r"annotations\[3\]\.bbox\[2\]: input should be .*'wide'"),
     "nan": (_set("annotations", 1, "keypoints", 3, to=float("nan")), r"annotations\[1\]\.keypoints\[3\]: .* finite"),
     "no image": (_set("annotations", 2, "image_id", to=99), r"annotations\[2\]\.image_id: there is no image 99"),
-    "category": (_set("annotations", 2, "category_id", to=1), r"annotations\[2\]\.category_id: no category 1 with a keypoint named gaze"),  # noqa: E501
+    "category": (_set("annotations", 2, "category_id", to=99), r"annotations\[2\]\.category_id: there is no category 99"),
+    "chair": (_set("annotations", 3, "category_id", to=1), r"annotations\[3\]\.category_id: nowhere is of category 'chair', not 'head'"),  # noqa: E501
+    "flag": (_set("annotations", 3, "in_frame", to="perhaps"), r"annotations\[3\]\.in_frame: input should be a valid boolean"),
+    "heads": (
+        lambda content: [item.update(category_id=1, sample_id="", attributes={}) for item in content["annotations"]],
+        r"categories: none has a keypoint named gaze or is named head; annotations are 4 of 'chair'",
+    ),
     "keypoints": (_set("annotations", 2, "keypoints", to=[1, 2, 2]), r"annotations\[2\]\.keypoints: 3 numbers, too few"),
     "ids": (_set("images", 1, "id", to=10), "images: 2 images have the id 10"),
     "file": (_set("images", 1, "file_name", to="x.jpg"), r"images\[1\]: image x\.jpg is no panorama"),
@@ -389,10 +399,31 @@ def test_what_a_coco_file_cannot_mean(data: Dataset, tmp_path: Path, fault: str)
         changes_of("coco", path, data)
 
 
+def test_instances_of_coco_as_cvat_writes_them(data: Dataset, tmp_path: Path) -> None:
+    """Boxes with attributes as text, no keypoints: heads may have moved, the gaze of whoever is known stays."""
+    rows = imported("coco", FIXTURES / "coco_instances.json", data, tmp_path / "new", "rev")
+    assert verify(tmp_path / "new") == []
+    for sample in ("seam", "pole"):
+        assert rows[sample] == _old(data, sample) | {"ambiguous": None}
+    plain = rows["plain"]
+    assert box_of(plain) == pytest.approx([605.0, 480.0, 640.0, 530.0])
+    assert plain["gaze_points_deg"] == _old(data, "plain")["gaze_points_deg"]
+    assert plain["gaze_annotators"] == ["ann", "bob", "cid"]
+    assert (plain["in_frame"], plain["ambiguous"]) == (True, True)
+    assert "nowhere" not in rows  # taken out by its attribute
+    new = one_new(rows)
+    assert (box_of(new), new["gaze_points_deg"]) == (pytest.approx([1500.0, 500.0, 1530.0, 540.0]), [])
+    assert changes_of("coco", FIXTURES / "coco_instances.json", data).notes == [
+        "Left out, being of other categories than head: 1 of gaze."
+    ]
+
+
 def test_coco_results_are_no_labels(data: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": [], "score": 0.5}]))
-    with pytest.raises(InputError, match=r"Expected COCO keypoints .* the whole file: input should be a valid dictionary"):
+    with pytest.raises(
+        InputError, match=r"Expected COCO keypoints or instances .* the whole file: input should be a valid dictionary"
+    ):
         changes_of("coco", path, data)
 
 

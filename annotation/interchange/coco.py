@@ -1,4 +1,4 @@
-"""COCO keypoints: one JSON file, without the panoramas; records as in :mod:`srgaze360.coco`.
+"""COCO keypoints and instances: one JSON file, without the panoramas; records as in :mod:`srgaze360.coco`.
 
 Conventions
 -----------
@@ -9,7 +9,9 @@ hold; where it was moved, it is the only annotation from then on; where it was t
 keypoint ``head`` is not read: the head's direction follows from its box.
 
 Files without our fields are read as well: what is where the dataset has it is untouched, and an annotation without
-``sample_id`` is somebody new. Our fields may stand under ``attributes``, where some editors keep what they do not know.
+``sample_id`` is somebody new. Our fields may stand under ``attributes``, where some editors keep what they do not know. COCO
+instances know boxes alone: those of the category ``head`` are heads, and the gaze of whoever the dataset has stays as it is.
+Other categories are counted and left out.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
 
 from annotation.applying import AMBIGUOUS, consensus
 from annotation.interchange.pixels import pixel_of_point, same_pixels
@@ -37,12 +39,12 @@ from annotation.interchange.records import (
     flag_text,
     found_place,
 )
-from annotation.interchange.shapes import GAZE, HEAD, Shape, people_of_shapes
+from annotation.interchange.shapes import FLAGS, GAZE, HEAD, Shape, people_of_shapes
 from srgaze360 import coco
 from srgaze360.dataset import DatasetInfo
 from srgaze360.files import canonical_json
 
-WHAT = "COCO keypoints (JSON with images, annotations and categories)"
+WHAT = "COCO keypoints or instances (JSON with images, annotations and categories)"
 
 
 def write(places: Iterable[Place], info: DatasetInfo) -> str:
@@ -73,6 +75,7 @@ class _Image(Loose):
 
 class _Category(Loose):
     id: int
+    name: str = ""
     keypoints: list[str] = Field(default_factory=list)
 
 
@@ -84,12 +87,20 @@ class _Annotation(Loose):
     keypoints: list[Number] = Field(default_factory=list)
     sample_id: str = ""
     head_box: _Four | None = None
+    angles: str = ""  # as CVAT keeps them: an attribute of the box
     gaze_points_deg: list[_Two] | None = None
     gaze_annotators: list[str | None] | None = None
     in_frame: bool | None = None
     ambiguous: bool | None = None
     rejected: bool = False
     comment: str = ""
+
+    @field_validator("in_frame", "ambiguous", "rejected", mode="before")
+    @classmethod
+    def _flag(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401 - any JSON value
+        """Flags as attributes have them: text, of which some says that nobody was asked."""
+        said = FLAGS.get(value.strip().lower(), value) if isinstance(value, str) else value
+        return False if said is None and info.field_name == "rejected" else said
 
 
 class _File(Loose):
@@ -116,18 +127,28 @@ def read(path: Path, places: Places, reviewer: str) -> Content:
     faults = Faults(path)
     own: dict[int, list[tuple[str, _Annotation]]] = defaultdict(list)
     known = {image.id for image in file.images}
-    gaze_at = {category.id: category.keypoints.index("gaze") for category in file.categories if "gaze" in category.keypoints}
+    categories = {category.id: category for category in file.categories}
+    gaze_at = {name: place for name, category in categories.items() if (place := _gaze_place(category)) is not None}
+    others: Counter[str] = Counter()
     for index, annotation in enumerate(file.annotations):
         where = json_place(("annotations", index))
         if annotation.image_id not in known:
             faults.add(f"{where}.image_id", f"there is no image {annotation.image_id}")
+        elif annotation.category_id not in categories:
+            faults.add(f"{where}.category_id", f"there is no category {annotation.category_id}")
         elif annotation.category_id not in gaze_at:
-            faults.add(f"{where}.category_id", f"no category {annotation.category_id} with a keypoint named gaze")
+            name = categories[annotation.category_id].name
+            others[name] += 1
+            if annotation.sample_id:
+                faults.add(f"{where}.category_id", f"{annotation.sample_id} is of category {name!r}, not {HEAD!r}")
         else:
             own[annotation.image_id].append((where, annotation))
     for number, count in Counter(image.id for image in file.images).items():
         if count > 1:
             faults.add("images", f"{count} images have the id {number}")
+    if others and not any(own.values()) and not faults.found:
+        told = ", ".join(f"{count} of {name!r}" for name, count in others.most_common(5))
+        faults.add("categories", f"none has a keypoint named {GAZE} or is named {HEAD}; annotations are {told}")
     pictures = []
     for index, image in enumerate(file.images):
         where = json_place(("images", index))
@@ -136,7 +157,19 @@ def read(path: Path, places: Places, reviewer: str) -> Content:
             people = _people(place, image, own[image.id], gaze_at, reviewer, faults)
             pictures.append(Picture(place.panorama_id, tuple(people), True, where))
     faults.tell(WHAT)
-    return Content(tuple(pictures))
+    notes = [
+        f"Left out, being of other categories than {HEAD}: "
+        + ", ".join(f"{n} of {name}" for name, n in others.most_common(5))
+        + "."
+    ]
+    return Content(tuple(pictures), tuple(notes if others else ()))
+
+
+def _gaze_place(category: _Category) -> int | None:
+    """Where the keypoint of the gaze is among those of a category, -1 for heads without one, None for anything else."""
+    if GAZE in category.keypoints:
+        return category.keypoints.index(GAZE)
+    return -1 if category.name.strip().lower() == HEAD else None
 
 
 def _with_attributes(annotation: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -163,12 +196,14 @@ def _people(
         words = {
             "sample_id": annotation.sample_id,
             "comment": annotation.comment,
-            "angles": " ".join(map(repr, annotation.head_box or ())),
+            "angles": " ".join(map(repr, annotation.head_box or ())) or annotation.angles,
             **{name: flag_text(getattr(annotation, name)) for name in ("in_frame", "ambiguous", "rejected")},
         }
         shapes.append(Shape(HEAD, corners, words, group, where))
-        gaze = gazes.setdefault(group, _Gaze(annotation, where))
+        gaze = gazes.setdefault(group, _Gaze(annotation, where, gaze_at[annotation.category_id] >= 0))
         at = 3 * gaze_at[annotation.category_id]
+        if at < 0:
+            continue
         if annotation.keypoints and len(annotation.keypoints) < at + 3:
             faults.add(f"{where}.keypoints", f"{len(annotation.keypoints)} numbers, too few for the keypoint gaze")
         elif annotation.keypoints and annotation.keypoints[at + 2] > 0:
@@ -180,10 +215,14 @@ def _people(
 
 @dataclass
 class _Gaze:
-    """The gaze of a person: all points, of the first annotation, and the pixel of the keypoint, of that which has one."""
+    """The gaze of a person: all points, of the first annotation, and the pixel of the keypoint, of that which has one.
+
+    ``told`` is whether the category has such a keypoint at all.
+    """
 
     annotation: _Annotation
     where: str
+    told: bool
     keypoint: tuple[float, float] | None = None
 
     def shapes(self, place: Place, row: Row | None, group: str, faults: Faults) -> list[Shape]:
@@ -196,7 +235,7 @@ class _Gaze:
             faults.add(f"{self.where}.gaze_annotators", f"{len(names)} names for {len(points)} gaze points")
             return []
         of_id = {"sample_id": self.annotation.sample_id}
-        if points and self._unmoved(points, place, row):
+        if points and (not self.told or self._unmoved(points, place, row)):
             return [
                 Shape(
                     GAZE,

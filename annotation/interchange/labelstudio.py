@@ -39,6 +39,7 @@ from annotation.interchange.shapes import (
     people_of_shapes,
     shapes_of_row,
 )
+from srgaze360.errors import InputError
 from srgaze360.files import canonical_json
 
 WHAT = "tasks of Label Studio (its JSON export, a list of tasks with data and annotations, not JSON-MIN)"
@@ -190,7 +191,13 @@ def read(path: Path, places: Places, reviewer: str) -> Content:
     InputError
         The file cannot be read or does not fit the dataset; all faults at once, with their places.
     """
-    tasks = checked(_FILE, read_json(path, WHAT), path, WHAT)
+    value = read_json(path, WHAT)
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "annotation_id" in item for item in value):
+        raise InputError(
+            f"Expected {WHAT} in {path}, found JSON-MIN. It does not say which region a sample_id is of, so nobody could be "
+            "told from somebody new. Export the project again as JSON."
+        )
+    tasks = checked(_FILE, value, path, WHAT)
     faults = Faults(path)
     notes = _Notes()
     pictures = []
