@@ -3,8 +3,9 @@
 Conventions
 -----------
 A *grouping* labels each person of a dataset: ``suite``, ``condition``, a breakdown (:data:`BREAKDOWNS`, such as the absolute
-latitude of the target), or any column of the annotations that holds one value per person. A *restriction* (``where``) maps
-groupings to the values that are kept: people have one of the values of every grouping. Columns of numbers take bands
+latitude of the target), ``tenth``, or any column of the annotations that holds one value per person. ``tenth`` is 0 to 9 by a
+hash of the cluster: folds that are the same on every machine, and share no photo, clip or scene. A *restriction* (``where``)
+maps groupings to the values that are kept: people have one of the values of every grouping. Columns of numbers take bands
 ``LOW..HIGH`` besides, which include LOW and exclude HIGH. People whose value is unknown are in no band of numbers; in a
 breakdown they are the group ``unknown``.
 """
@@ -22,6 +23,7 @@ import pandas as pd
 
 from srgaze360.dataset import Dataset
 from srgaze360.errors import InputError, first_ids, suggestion
+from srgaze360.files import digest
 from srgaze360.photo_labels import PhotoLabels
 from srgaze360.protocols import breakdown
 from srgaze360.sphere import BoolArray
@@ -53,6 +55,7 @@ BREAKDOWNS: dict[str, Breakdown] = {
 # Groupings that are neither breakdowns nor free to choose: a split is chosen by its own option.
 LISTED = ("suite", "condition")
 NOT_CHOSEN = ("split",)
+TENTH = "tenth"
 
 
 def breakdown_labels(rows: Dataset | PhotoLabels) -> dict[str, breakdown.Labels]:
@@ -143,9 +146,12 @@ def _column(rows: Dataset, name: str) -> pd.Series:
     labels = breakdown_labels(rows) if name in BREAKDOWNS else {}
     if name in labels:
         return pd.Series(labels[name], index=table.index)
+    if name == TENTH and name not in table:
+        folds = {cluster: int(digest([TENTH, cluster])[:8], 16) % 10 for cluster in table["cluster_id"].unique()}
+        return table["cluster_id"].map(folds).astype(np.int64)
     lists = name in table and table[name].map(lambda value: isinstance(value, (list, np.ndarray))).any()
     if name not in table or name in NOT_CHOSEN or lists:
-        groups = [*LISTED, *(by for by in BREAKDOWNS if by in breakdown_labels(rows))]
+        groups = [*LISTED, TENTH, *(by for by in BREAKDOWNS if by in breakdown_labels(rows))]
         columns = [str(column) for column in table if column not in NOT_CHOSEN]
         close = get_close_matches(name, [*groups, *columns], n=1)
         reason = (

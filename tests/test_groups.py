@@ -60,6 +60,17 @@ def test_people_are_those_whom_pandas_keeps(fake: Dataset) -> None:
     assert all(0 < len(kept(fake, *words)) < len(table) for words in expected if words not in ((), ("hfov_deg=60",)))
 
 
+def test_tenths_part_people_by_cluster(fake: Dataset) -> None:
+    parts = [set(kept(fake, f"tenth={n}")) for n in range(10)]
+    assert sum(map(len, parts)) == len(fake) == len(set.union(*parts))
+    table = fake.annotations.set_index("sample_id")["cluster_id"]
+    clusters = [set(table[list(part)]) for part in parts]
+    assert sum(map(len, clusters)) == len(set.union(*clusters)) == table.nunique()
+    assert all(0 < len(own) < 20 for own in clusters)  # of 60: a hash parts them evenly but for chance
+    assert set(kept(fake, "tenth=0..5")) == set.union(*parts[:5])
+    assert set(kept(fake.select(split="train"), "tenth=3")) <= parts[3]  # whoever else is there
+
+
 def test_bands_include_their_lower_end_and_exclude_the_upper(train: Dataset) -> None:
     rows = replace(train, annotations=train.annotations.head(4).assign(hfov_deg=[40.0, 59.999, 60.0, np.nan]))
     assert kept(rows, "hfov_deg=40..60") == rows.annotations["sample_id"].tolist()[:2]
