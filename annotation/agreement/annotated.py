@@ -141,7 +141,8 @@ def of_source(
     Raises
     ------
     InputError
-        There is no such source, its labels cannot be read, or nobody in them has two annotations in fractions of a flat photo.
+        There is no such source, its labels cannot be read, or nobody in them has two annotations in a flat photo, as fractions
+        or in pixels of a size that the labels name.
     """
     source = SOURCES.get(kind)
     try:
@@ -152,13 +153,13 @@ def of_source(
         (photo, person)
         for photo in listing.photos
         for person in photo.people
-        if photo.projection == "perspective" and person.gaze_unit == "fraction" and person.in_frame
+        if photo.projection == "perspective" and _scale(photo, person.gaze_unit) and person.in_frame
     ]
     chosen = [(photo, person) for photo, person in people if len(person.gaze) > 1]
     if not chosen:
         raise InputError(
-            f"Expected people with two annotations or more in {root} (source {kind}), as fractions of flat photos, found none "
-            f"among {len(people)}. GazeFollow has them in its test labels."
+            f"Expected people with two annotations or more in {root} (source {kind}), in flat photos, as fractions or in "
+            f"pixels of a size that the labels name, found none among {len(people)}. GazeFollow has them in its test labels."
         )
     m = max(len(person.gaze) for _, person in chosen)
     planar, weights = np.zeros((len(chosen), m, 2)), np.zeros((len(chosen), m))
@@ -166,12 +167,11 @@ def of_source(
     heads = np.full((len(chosen), 2), np.nan)
     for row, (photo, person) in enumerate(chosen):
         given = len(person.gaze)
-        planar[row, :given], weights[row, :given] = person.gaze, 1.0
+        planar[row, :given], weights[row, :given] = np.divide(person.gaze, _scale(photo, person.gaze_unit)), 1.0
         names[row, : len(person.annotators)] = person.annotators
         x0, y0, x1, y1 = person.head_box
-        if person.head_unit == "fraction" or photo.size is not None:
-            width, height = (1, 1) if person.head_unit == "fraction" else photo.size
-            heads[row] = (x0 + x1) / 2.0 / width, (y0 + y1) / 2.0 / height
+        if size := _scale(photo, person.head_unit):
+            heads[row] = np.divide(((x0 + x1) / 2.0, (y0 + y1) / 2.0), size)
     size = (LIFTED_WIDTH, round(LIFTED_WIDTH * aspect[1] / aspect[0]))
     camera = Camera.from_fov("pinhole", *size, float(np.radians(fov_deg)), side="longer")
     points = camera.rays(planar * size).directions
@@ -189,6 +189,11 @@ def of_source(
         planar_heads=heads,
         left_out=len(people) - len(chosen),
     )
+
+
+def _scale(photo: Any, unit: str) -> tuple[int, int] | None:  # noqa: ANN401 - a photo of a source, which another wing defines
+    """What coordinates are divided by to be fractions of a photo; None where its size is not known."""
+    return (1, 1) if unit == "fraction" else photo.size
 
 
 def turned_to_heads(annotated: Annotated) -> FloatArray:
