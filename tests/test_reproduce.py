@@ -10,7 +10,7 @@ from building import run_command
 from scipy.io import savemat
 
 from builders.sources.gazefollow import read_annotations
-from srgaze360.cli.reproduce import as_arrays, gazefollow_baselines
+from srgaze360.cli.reproduce import NEAR, NOT, REPRODUCED, Row, as_arrays, gazefollow_baselines, unexplained
 from srgaze360.errors import InputError
 
 # Measured beforehand with code of its own on the same file, to four decimals (angles to a tenth of a degree); its fixed bias
@@ -55,6 +55,8 @@ def test_real_labels_give_the_published_rows(real, capsys):
     assert rows[("Random", "", "Dist.", "mean over annotators")]["reproduced"] == "in the draws"
     assert rows[("Random", "", "Dist.", "to the mean annotation")]["reproduced"] == "no"
     assert not [key for key in rows if key[:3] == ("One human", "one left out", "Dist.") and rows[key]["reproduced"] != "no"]
+    assert {"One human, AUC", "One human, Min Dist."} <= set(found["no_definition_gives"])
+    assert not {name for name in found["no_definition_gives"] if name.startswith(("Center", "Random"))}
 
 
 def cell(value):
@@ -92,6 +94,15 @@ def test_made_up_labels_in_closed_form(tmp_path, capsys):
     assert ran.code == 0
     assert "2 people, 4 annotations, 1 photos" in ran.out
     assert "give --train-labels for its row" in ran.err
+
+
+def test_what_no_definition_gives_is_said():
+    def row(predictor, variant, column, verdict):
+        return Row(predictor, variant, column, "0.5", "", 0.5, None, verdict)
+
+    rows = [row("One human", "a", "AUC", NOT), row("One human", "b", "AUC", NOT), row("One human", "b", "Dist.", NEAR)]
+    assert unexplained([*rows, row("Center", "", "Dist.", NOT), row("Center", "", "Dist.", REPRODUCED)]) == ["One human, AUC"]
+    assert unexplained(rows[2:]) == []
 
 
 def test_wrong_labels_are_said(tmp_path):

@@ -151,12 +151,13 @@ def _baselines(labels: Path, train_labels: Path | None, json: bool) -> None:
     train = learnable(read_annotations(train_labels, "train")) if train_labels else None
     rows = gazefollow_baselines(test, train)
     facts = {"source": SOURCE, "people": len(test.points), "annotations": int(test.weights.sum()), "photos": test.photos}
+    none = unexplained(rows)
     if json:
-        print_json(
-            {**facts, "training_annotations": None if train is None else len(train), "rows": [r._asdict() for r in rows]}
-        )
+        learnt = None if train is None else len(train)
+        print_json({**facts, "training_annotations": learnt, "rows": [r._asdict() for r in rows], "no_definition_gives": none})
         return
     OUT.print(table(rows), soft_wrap=False)
+    OUT.print(f"Printed numbers that no definition comes near: {'; '.join(none) or 'none'}.", markup=False)
     OUT.print(f"{facts['people']} people, {facts['annotations']} annotations, {test.photos} photos.", markup=False)
     OUT.print(f"Published: {SOURCE}.", markup=False)
     if train is None:
@@ -301,6 +302,14 @@ def _human(test: Labels, leave_out: bool) -> dict[str, float]:
 
     scores = gazefollow.human(test.points, test.weights, eyes=test.eyes, leave_out=leave_out)
     return {name if name != "auc" else "auc_5": float(np.nanmean(values)) for name, values in scores.items()}
+
+
+def unexplained(rows: list[Row]) -> list[str]:
+    """Printed numbers that no definition comes near, whichever way the predictor is understood."""
+    verdicts: dict[str, set[str]] = {}
+    for row in rows:
+        verdicts.setdefault(f"{row.predictor}, {row.column}", set()).add(row.reproduced)
+    return [name for name, found in verdicts.items() if found == {NOT}]
 
 
 def table(rows: list[Row]) -> Any:  # noqa: ANN401 - a rich table; rich is imported late
