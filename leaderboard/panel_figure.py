@@ -2,11 +2,12 @@
 
 Conventions
 -----------
-On the left stand who is shown and how far off each method was (great-circle distance to the consensus, degrees); then the whole
-panorama; then a pinhole view centred on the target, upright, wide enough for the head and near answers. Dotted on the
-panorama is the frame of the view; dashed on the view are the circles 10° and 30° around the target. Arcs are great circles from
-the head. The truth is white, the head yellow; methods have colours of Okabe and Ito (2008), told apart by people with any kind
-of colour vision, and a mark each. Sizes are inches on a page 7 inches wide; no type is smaller than 7 points.
+On the left stand who is shown, how far off each method was (great-circle distance to the consensus, degrees) and, below, how far
+the annotators are from each other, as in the row *human* of a board; then the whole panorama; then a pinhole view centred on the
+target, upright, wide enough for the head and near answers. Dotted on the panorama is the frame of the view; dashed on the view
+are the circles 10° and 30° around the target. Arcs are great circles from the head. The truth is white, the head yellow; methods
+have colours of Okabe and Ito (2008), told apart by people with any kind of colour vision, and a mark each. Sizes are inches on a
+page 7 inches wide; no type is smaller than 7 points.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from leaderboard.plots import MARKERS, Drawn, short_name
 from leaderboard.protocols import LABELS, PRIMARY
+from leaderboard.scoring import HUMAN
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset, Sample
@@ -61,6 +63,7 @@ PEN = Pen(line=1.1, halo=1.0, square=5.0, ring=6.5, dot=3.0, box_from=np.radians
 THIN = Pen(line=0.6, halo=0.6, square=0.0, ring=0.0, dot=0.0)
 MARK = 4.5  # points
 LETTER_IN = 0.59 * TYPE / 72.0  # letters of this typeface are 0.59 of its size wide, on average
+_DOT: dict[str, Any] = {"marker": ".", "markersize": PEN.dot + 1.0, "markeredgecolor": "black", "markeredgewidth": 0.4}
 HEAT, HEAT_OPACITY = "inferno", 0.65
 
 
@@ -83,8 +86,9 @@ class Chosen(NamedTuple):
 class Panels(NamedTuple):
     """What is drawn.
 
-    People of a suite, their targets (n, 3), methods, the metric that orders people and its values (n,), who is shown, and the
-    first method's heatmaps (n, H, W) where they are to be drawn.
+    People of a suite, their targets (n, 3), methods, the metric that orders people and its values (n,), who is shown, how far
+    the annotators of each of those are from each other (degrees, each against the consensus of the others; NaN for a single
+    one), and the first method's heatmaps (n, H, W) where they are to be drawn.
     """
 
     rows: Dataset
@@ -93,6 +97,7 @@ class Panels(NamedTuple):
     by: str
     score: sphere.FloatArray
     chosen: list[Chosen]
+    humans: list[float]
     heatmaps: NDArray[np.float16] | None
 
 
@@ -120,7 +125,7 @@ def panels_figure(panels: Panels) -> Drawn:
         _draw_scale(figure, 0.04 + LINE_IN * len(lines), short_name(panels.methods[0].label))
     for left, title in ((wide, "panorama"), (near, "view towards the target")):
         figure.text(left / WIDTH_IN, 1.0 - (top - 0.05) / height, title, va="bottom", weight="bold")
-    for number, one in enumerate(panels.chosen):
+    for number, (one, human) in enumerate(zip(panels.chosen, panels.humans, strict=True)):
         down = top + number * (HEIGHT_IN + GAP_IN)
         sample, target = people[one.place], panels.targets[one.place]
         answers = [method.directions[one.place] for method in panels.methods]
@@ -136,8 +141,9 @@ def panels_figure(panels: Panels) -> Drawn:
                 for radius in CIRCLES:
                     draw_line(axes, plane, _circle(target, radius), TRUTH, THIN, "--", halo=0.4)
             draw_answers(axes, plane, sample, target, answers)
-        _write(place(GAP_IN, down, TEXT_IN - GAP_IN), panels, one, sample, view)
-    return Drawn(figure, pd.DataFrame([row for one in panels.chosen for row in _numbers(panels, one, people[one.place])]))
+        _write(place(GAP_IN, down, TEXT_IN - GAP_IN), panels, one, human, sample, view)
+    shown = zip(panels.chosen, panels.humans, strict=True)
+    return Drawn(figure, pd.DataFrame([row for one, human in shown for row in _numbers(panels, one, human, people[one.place])]))
 
 
 def draw_answers(
@@ -218,11 +224,10 @@ def _legend(panels: Panels) -> list[list[tuple[tuple[Line2D, ...], str]]]:
         edges = (("black", PEN.line + PEN.halo), (colour, PEN.line))
         return tuple(Line2D([], [], markeredgecolor=edge, markeredgewidth=width, **how) for edge, width in edges)
 
-    dot: dict[str, Any] = {"marker": ".", "markersize": PEN.dot + 1.0, "markeredgecolor": "black", "markeredgewidth": 0.4}
     truth = [
         (ring(HEAD, "s", PEN.square), "head"),
         ((*line(PEN, color=TRUTH), *ring(TRUTH, "o", PEN.ring)), "target (consensus)"),
-        ((Line2D([], [], linestyle="none", color=POINT, **dot),), "annotation"),
+        ((Line2D([], [], linestyle="none", color=POINT, **_DOT),), "annotation (° from the others)"),
         (line(THIN, color=TRUTH, linestyle="--"), "10° and 30° around the target"),
         (line(THIN, color=TRUTH, linestyle=":"), "frame of the view"),
     ]
@@ -257,8 +262,8 @@ def _draw_scale(figure: Figure, down: float, name: str) -> None:
     axes.spines[:].set(linewidth=0.4)
 
 
-def _write(axes: Axes, panels: Panels, one: Chosen, sample: Sample, view: Plane) -> None:
-    """Beside a row: why it is here, its condition, how far away the target is, and how far off each method was."""
+def _write(axes: Axes, panels: Panels, one: Chosen, human: float, sample: Sample, view: Plane) -> None:
+    """Beside a row: why it is here, its condition, how far away the target is, how far off each method and annotator was."""
     axes.set_xlim(0.0, TEXT_IN - GAP_IN)
     axes.set_ylim(HEIGHT_IN, 0.0)
     suite, condition = sample.row["suite"], sample.row["condition"]
@@ -271,10 +276,18 @@ def _write(axes: Axes, panels: Panels, one: Chosen, sample: Sample, view: Plane)
     for number, text in enumerate(lines, 2):
         axes.text(0.0, LINE_IN * number, _fitted(text, TEXT_IN - GAP_IN))
     axes.text(0.0, LINE_IN * (len(lines) + 2.5), "angular distance")
-    for number, (method, colour, shape) in enumerate(zip(panels.methods, COLOURS, MARKS, strict=False), len(lines) + 3):
-        down = LINE_IN * (number + 0.5)
-        axes.plot(0.05, down - 0.035, shape, **_mark(colour))
-        axes.text(0.14, down, f"{method.distances[one.place]:.1f}°")
+    entries = [
+        (method.distances[one.place], {"marker": shape, **_mark(colour)})
+        for method, colour, shape in zip(panels.methods, COLOURS, MARKS, strict=False)
+    ]
+    if not np.isnan(human):
+        entries.append((human, {"color": POINT, **_DOT}))
+    first = len(lines) + 3
+    below = int(HEIGHT_IN / LINE_IN) - first
+    for number, (distance, mark) in enumerate(entries):
+        left, down = TEXT_IN / 2.0 * (number // below), LINE_IN * (first + number % below + 0.5)
+        axes.plot(left + 0.05, down - 0.035, linestyle="none", **mark)
+        axes.text(left + 0.14, down, f"{distance:.1f}°")
 
 
 def _fitted(text: str, room: float) -> str:
@@ -283,7 +296,7 @@ def _fitted(text: str, room: float) -> str:
     return text if len(text) <= most else f"{text[: most - most // 2 - 1]}…{text[-(most // 2) :]}"
 
 
-def _numbers(panels: Panels, one: Chosen, sample: Sample) -> Iterator[dict[str, object]]:
+def _numbers(panels: Panels, one: Chosen, human: float, sample: Sample) -> Iterator[dict[str, object]]:
     """Rows of ``panels.csv``."""
 
     def degrees(direction: sphere.FloatArray, name: str) -> dict[str, object]:
@@ -291,10 +304,13 @@ def _numbers(panels: Panels, one: Chosen, sample: Sample) -> Iterator[dict[str, 
         return {f"{name}_lon_deg": round(float(lon), 6), f"{name}_lat_deg": round(float(lat), 6)}
 
     target = panels.targets[one.place]
+    person = {"panel": one.why, **{name: sample.row[name] for name in ("sample_id", "image_path", "suite", "condition")}}
     for method in panels.methods:
         yield {
-            "panel": one.why, **{name: sample.row[name] for name in ("sample_id", "image_path", "suite", "condition")},
+            **person,
             **({panels.by: panels.score[one.place]} if panels.by != PRIMARY and method is panels.methods[0] else {}),
             "method": method.label, "file": method.file.name, PRIMARY: method.distances[one.place],
             **degrees(method.directions[one.place], "gaze"), **degrees(target, "target"), **degrees(sample.head, "head"),
         }  # fmt: skip
+    if not np.isnan(human):
+        yield {**person, "method": HUMAN, PRIMARY: human, **degrees(target, "target"), **degrees(sample.head, "head")}

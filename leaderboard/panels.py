@@ -112,7 +112,9 @@ def read_panels(
     chosen = choose(order, rows.annotations["sample_id"].tolist(), random, seed)
     truth = rows.truth()
     targets = consensus(truth.points, truth.weights)
-    return Panels(rows, targets, methods, by, score, chosen, first.predictions.heatmaps if heatmap else None)
+    places = [one.place for one in chosen]
+    humans = spherical.leave_one_out_human(truth.points[places], truth.weights[places])[PRIMARY].tolist()
+    return Panels(rows, targets, methods, by, score, chosen, humans, first.predictions.heatmaps if heatmap else None)
 
 
 def choose(scores: sphere.FloatArray, ids: Sequence[str], random: int, seed: int) -> list[Chosen]:

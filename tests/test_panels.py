@@ -25,6 +25,7 @@ from leaderboard import panel_figure
 from leaderboard import panels as panels_module
 from leaderboard.panel_figure import COLOURS, HEIGHT_IN, MARKS, draw_answers, panels_figure, view_plane
 from leaderboard.panels import BEST, MEDIAN, RANDOM, WORST, choose, draw_panels, read_panels
+from leaderboard.scoring import score_file
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset, Sample
 from srgaze360.drawing import Plane, save, show, style
@@ -292,8 +293,15 @@ def test_the_command_writes_what_it_shows(
     assert svg.count("<image") == 2 * 5 + 1  # panorama and view of five people, and the scale of the heatmap
     assert not re.search(r"<dc:date>|http[^\"]*\.(?:png|jpg)", svg)
     table = pd.read_csv(tmp_path / "a" / "panels.csv")
-    assert table["panel"].tolist() == [name for name in (BEST, MEDIAN, WORST, RANDOM, RANDOM) for _ in range(2)]
-    assert table["method"].tolist() == ["ours", "theirs"] * 5
+    assert table["panel"].tolist() == [name for name in (BEST, MEDIAN, WORST, RANDOM, RANDOM) for _ in range(3)]
+    assert table["method"].tolist() == ["ours", "theirs", "human"] * 5
+    # annotators as the board's row has them: each against the consensus of the others
+    human = score_file("human", data, "test", tmp_path / "human.json", resamples=100)
+    assert human.kind == "human"
+    scored = pd.read_parquet(tmp_path / "human.samples.parquet").set_index("sample_id")["angular_distance_deg"]
+    own = table[table["method"] == "human"]
+    np.testing.assert_allclose(own["angular_distance_deg"], scored[own["sample_id"]], atol=1e-9)
+    assert own["gaze_lon_deg"].isna().all()
     rows = data.annotations.set_index("sample_id").loc[table["sample_id"]]
     for name, file in (("ours", "ours"), ("theirs", "seed-1")):
         own = table[table["method"] == name]
@@ -339,7 +347,9 @@ def test_all_type_is_legible_on_the_page_and_apart(data: Dataset, files: dict[st
 def test_names_are_no_formulas(data: Dataset, files: dict[str, Path], tmp_path: Path) -> None:
     draw_panels([files["formula"]], data, "test", tmp_path, random=0)
     assert cv2.imread(str(tmp_path / "panels.png")).shape[1] == 2100  # 7 inches, 300 dots an inch
-    assert pd.read_csv(tmp_path / "panels.csv")["method"].str.startswith("'=SUM").all()
+    names = pd.read_csv(tmp_path / "panels.csv")["method"].replace("human", np.nan).dropna()
+    assert len(names) == 3
+    assert names.str.startswith("'=SUM").all()
 
 
 def test_colours_are_apart_for_every_colour_vision() -> None:
@@ -408,5 +418,5 @@ def test_real_photos_can_be_shown(real: Path, tmp_path: Path, capsys: pytest.Cap
     ran = run_command(capsys, "board", "panels", *files, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"))
     assert ran.code == 0, ran.err
     table = pd.read_csv(tmp_path / "out" / "panels.csv")
-    assert len(table) == 8
+    assert table["method"].tolist() == ["region-chance", "random", "human"] * 4
     assert table["sample_id"].nunique() == 4
