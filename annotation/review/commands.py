@@ -176,17 +176,18 @@ def _inputs(
     if where and queue != "all":
         raise InputError("Expected --where or --queue to begin with, found both. Leave one out; the page has all queues.")
     kind, _, value = queue.partition(":")
+    scores = None if suspects is None else read_suspects(suspects, data.annotations["sample_id"].tolist())
+    predicted = read_all(predictions, data)
     found = None
     if findings is not None:
         found = read_findings(findings)
     elif lint and not blind:
         say("Looking for findings of lint (--no-lint leaves them out, --findings FILE has them from a file) ...")
         found = list(run_lint(data.root).findings)
-    everybody = data.annotations["sample_id"].tolist()
     return Inputs(
         findings=found,
-        suspects=None if suspects is None else read_suspects(suspects, everybody),
-        predicted=read_all(predictions, data),
+        suspects=scores,
+        predicted=predicted,
         annotator=reviewer_name(annotator) if annotator else "",
         queue=("filter", "; ".join(where)) if where else (kind, value),
         blind=blind,

@@ -112,8 +112,8 @@ class Desk:
         """
         states = self._states(reviewer)
         items = self.queues.items(kind, value, states)
-        found = [(item, states.get(self.ids[item.row], NOTHING)) for item in items]
-        done = [state.verdict in DECIDED for _, state in found]
+        decided = {name for name, state in states.items() if state.verdict in DECIDED}
+        done = [self.ids[item.row] in decided for item in items]
         return {
             "kind": kind,
             "value": value,
@@ -126,7 +126,8 @@ class Desk:
                     "verdict": state.verdict,
                     "revision": state.revision,
                 }
-                for item, state in found[offset : offset + limit]
+                for item in items[offset : offset + limit]
+                for state in [states.get(self.ids[item.row], NOTHING)]
             ],
             "total": len(items),
             "done": sum(done),

@@ -6,9 +6,9 @@ Panoramas are opened by :mod:`srgaze360.safe_images`, on the stored pixel grid, 
 anew, small ones too: a browser would turn a file by its EXIF orientation. What was encoded is kept in memory, up to
 :data:`CACHE_BYTES`.
 
-Heatmaps are densities; colour and opacity both grow with the density, relative to the largest of the map. The colours are
-cividis, perceptually even and the same to people with any kind of colour vision (Nuñez, Anderton and Renslow, PLOS ONE 13,
-2018).
+Heatmaps are densities; colour grows with the density, relative to the largest of the map, and opacity with its square root, so
+that the flanks of a peak are seen and the picture under it, too. The colours are cividis, perceptually even and the same to
+people with any kind of colour vision (Nuñez, Anderton and Renslow, PLOS ONE 13, 2018).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CACHE_BYTES = 256 * 2**20
 LEAST_WIDTH, MOST_WIDTH, USUAL_WIDTH = 256, 16384, 4096
 QUALITY = 92  # of JPEG
 HEATMAP_WIDTH = 512
-OPAQUE = 0.8  # of the densest cell
+OPAQUE = 0.65  # of the densest cell
 AT_ONCE = 2  # panoramas decoded at the same time: a large one is 600 MB
 
 
@@ -96,6 +96,6 @@ def heatmap_png(heatmap: NDArray[np.floating[Any]]) -> bytes:
     large = cv2.resize(padded, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
     large = np.clip(large[factor:-factor, factor:-factor], 0.0, 1.0)
     colours = cv2.applyColorMap(np.round(255.0 * large).astype(np.uint8), cv2.COLORMAP_CIVIDIS)
-    alpha = np.round(255.0 * OPAQUE * large).astype(np.uint8)
+    alpha = np.round(255.0 * OPAQUE * np.sqrt(large)).astype(np.uint8)
     _, encoded = cv2.imencode(".png", np.dstack([colours, alpha]), [cv2.IMWRITE_PNG_COMPRESSION, 6])
     return bytes(encoded.tobytes())
