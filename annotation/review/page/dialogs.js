@@ -8,7 +8,7 @@ import { words } from "./panel.js";
 import * as headbox from "./headbox.js";
 import { fromDeg, sphericalMean, toUV } from "./sphere.js";
 
-const HINTS = { random: "Seed, a whole number", filter: "NAME=VALUE, as in: suite=pole, head_latitude=60-90" };
+const HINTS = { random: "Seed, a whole number", filter: "NAME=VALUE, as in: suite=pole; head_latitude=60-90" };
 
 for (const button of document.querySelectorAll("dialog [data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close(button.dataset.close));

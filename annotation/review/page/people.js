@@ -122,6 +122,7 @@ export async function progress() {
 /** Save with a verdict (or as it is, undefined), and go on to the next person unless it was only saved. */
 export async function decide(verdict, action) {
   const { item, position, queue } = app;
+  if (item.saving) return;
   item.commit();
   if (verdict !== undefined) item.edit({}, verdict);
   app.changed();

@@ -6,7 +6,7 @@ import { crosshair, drawScene, fit } from "./draw.js";
 
 const NEAR = 0.02; // lines are cut this far in front of the camera
 export const [NARROW, WIDE] = [15 * DEG, 125 * DEG];
-const TALLEST = 8192; // wider panoramas cost more memory than a view can show
+const WIDEST = 8192; // wider panoramas cost more memory than a view can show
 
 export class ViewPlane {
   constructor(camera) {
@@ -51,12 +51,12 @@ export class ViewPlane {
 export class Viewport {
   constructor(container, overlay, onLost) {
     Object.assign(this, { container, overlay, lon: 0, lat: 0, hfov: 90 * DEG, ready: false, size: "" });
-    const probe = document.createElement("canvas").getContext("webgl");
-    this.available = Boolean(probe && window.libpannellum);
-    this.largest = probe ? Math.min(probe.getParameter(probe.MAX_TEXTURE_SIZE), TALLEST) : 4096;
-    probe?.getExtension("WEBGL_lose_context")?.loseContext(); // browsers allow few contexts
-    if (!this.available) return;
-    this.renderer = window.libpannellum.renderer(container);
+    this.renderer = window.libpannellum?.renderer(container);
+    // the context that the renderer is going to ask for, here to see whether there is one
+    const context = this.renderer?.getCanvas().getContext("experimental-webgl", { alpha: false, depth: false });
+    this.available = Boolean(context);
+    this.largest = context ? Math.min(context.getParameter(context.MAX_TEXTURE_SIZE), WIDEST) : 4096;
+    if (!context) return;
     this.renderer.getCanvas().addEventListener("webglcontextlost", () => {
       [this.available, this.ready] = [false, false];
       onLost();
