@@ -103,7 +103,8 @@ def predict_split(
     started = time.perf_counter()
     guess = predict_rows(predictor, card, rows, batch_size, advance)
     seconds = time.perf_counter() - started
-    write_predictions(out, _as_predictions(guess, rows, split, card, data))
+    device = str(getattr(predictor, "device", "cpu"))  # what computes on none computes here
+    write_predictions(out, _as_predictions(guess, rows, split, card, data, device))
     panoramas = int(rows.annotations["panorama_id"].nunique())
     return PredictionSummary(out, card, len(rows), panoramas, guess.heatmaps is not None, seconds)
 
@@ -200,7 +201,7 @@ def storable(heatmaps: NDArray[Any]) -> NDArray[np.float16]:
         return np.asarray(heatmaps / np.where(most > 0.0, most, 1.0), dtype=np.float16)
 
 
-def _as_predictions(guess: Guess, rows: Dataset, split: str, card: PredictorCard, data: Dataset) -> Predictions:
+def _as_predictions(guess: Guess, rows: Dataset, split: str, card: PredictorCard, data: Dataset, device: str) -> Predictions:
     lon, lat = sphere.lonlat_from_direction(guess.directions)
     table = pd.DataFrame(
         {
@@ -212,7 +213,6 @@ def _as_predictions(guess: Guess, rows: Dataset, split: str, card: PredictorCard
     if guess.in_frame_scores is not None:
         table["in_frame_score"] = np.asarray(guess.in_frame_scores, dtype=np.float64)
     shape = HEATMAP_SHAPE if guess.heatmaps is None else (guess.heatmaps.shape[1], guess.heatmaps.shape[2])
-    header = PredictionHeader(
-        dataset=dataset_key(data), split=split, predictor=card, heatmap_shape=shape, versions=environment()
-    )
+    versions = {**environment(), "device": device}
+    header = PredictionHeader(dataset=dataset_key(data), split=split, predictor=card, heatmap_shape=shape, versions=versions)
     return Predictions(header, table, guess.heatmaps)

@@ -66,7 +66,11 @@ class GroupScores(_Record):
 
 
 class ScoreRecord(_Record):
-    """``RESULT.json``. ``overall`` is over the ranking suite alone: suites share their photos and must not be pooled."""
+    """``RESULT.json``. ``overall`` is over the ranking suite alone: suites share their photos and must not be pooled.
+
+    ``versions`` and ``revision`` are what it was scored with, ``predicted_with`` what the predictions say they were made with:
+    versions, and the device.
+    """
 
     schema_version: Literal[1] = 1
     kind: Literal["predictions", "human"]
@@ -92,6 +96,7 @@ class ScoreRecord(_Record):
     minimum_people: int
     notes: list[str]
     versions: dict[str, str]
+    predicted_with: dict[str, str] = {}
     revision: str | None
     created: str
     wall_s: float
@@ -105,7 +110,8 @@ class ScoreRecord(_Record):
     @property
     def content_digest(self) -> str:
         """Digest of everything but the time fields, and the trust that a board puts in it."""
-        return digest(self.model_dump(mode="json", exclude={*TIME_FIELDS, "tier"}))
+        unsaid = set() if self.predicted_with else {"predicted_with"}  # as of records that could not say it
+        return digest(self.model_dump(mode="json", exclude={*TIME_FIELDS, "tier", *unsaid}))
 
 
 def record_name(record: ScoreRecord) -> str:

@@ -65,11 +65,12 @@ CONFIDENCE = 0.95
 
 
 class Scored(NamedTuple):
-    """What is scored: whose predictions, from which file, on which rows; per person each metric; the in-frame scores."""
+    """What is scored: whose predictions, from which file, made with what, on which rows; each metric and in-frame score."""
 
     protocol: Protocol
     card: PredictorCard
     file_digest: str
+    predicted_with: dict[str, str]
     rows: Labels
     metrics: dict[str, FloatArray]
     in_frame_score: FloatArray | None
@@ -163,6 +164,7 @@ def score_file(
         minimum_people=MINIMUM_PEOPLE,
         notes=scored.notes,
         versions=environment(),
+        predicted_with=scored.predicted_with,
         revision=code_revision(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         wall_s=round(time.perf_counter() - started, 3),
@@ -198,6 +200,7 @@ def _score_predictions(protocol: Protocol, path: Path, data: Labels, split: str,
         protocol,
         card,
         submission.file_digest,
+        predictions.header.versions,
         rows,
         _joined(metrics),
         None if in_frame is None else in_frame.to_numpy(dtype=np.float64),
@@ -232,7 +235,7 @@ def _score_human(protocol: Protocol, rows: Labels, advance: Advance) -> Scored:
         f"Human row: {several} of {len(rows)} people have two or more annotations. The consensus is that of the others, so it "
         "rests on one annotation less than for predictors."
     )
-    return Scored(protocol, card, digest([HUMAN, key_of(rows).digest]), rows, metrics, None, [note])
+    return Scored(protocol, card, digest([HUMAN, key_of(rows).digest]), {}, rows, metrics, None, [note])
 
 
 def _joined(parts: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:

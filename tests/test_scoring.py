@@ -24,8 +24,9 @@ from leaderboard.scoring import PRIMARY, PRIMARY_RAD, ranking_suite, score_file
 from srgaze360 import sphere
 from srgaze360.dataset import Dataset
 from srgaze360.errors import CheckFailed, InputError
+from srgaze360.files import digest
 from srgaze360.groups import BREAKDOWNS, breakdown_labels
-from srgaze360.predictions import PredictionHeader, Predictions, PredictorCard, write_predictions
+from srgaze360.predictions import PredictionHeader, Predictions, PredictorCard, read_predictions, write_predictions
 from srgaze360.predictors import dataset_key
 from srgaze360.protocols import breakdown, spherical
 
@@ -305,6 +306,23 @@ def test_the_record_is_written_and_read_back(fake: Dataset, tmp_path: Path) -> N
     samples.assign(**{PRIMARY: 0.0}).to_parquet(tmp_path / "r.samples.parquet")
     with pytest.raises(InputError, match="their digest differs from the record's"):
         read_samples(tmp_path / "r.samples.parquet", record)
+
+
+def test_the_record_says_what_the_predictions_were_made_with(fake: Dataset, tmp_path: Path) -> None:
+    path = submit(tmp_path / "p.parquet", fake, guesses(fake))
+    plain = score_file(path, fake, "test", tmp_path / "r.json", resamples=100)
+    assert plain.predicted_with == {}
+    submitted = read_predictions(path)
+    header = submitted.header.model_copy(update={"versions": {"torch": "2.13.0", "device": "cuda:0"}})
+    write_predictions(path, replace(submitted, header=header))
+    record = score_file(path, fake, "test", tmp_path / "s.json", resamples=100)
+    assert record.predicted_with == {"torch": "2.13.0", "device": "cuda:0"}
+    # records of before have the digests, and so the names on boards, that they had
+    old = json.loads((tmp_path / "r.json").read_text())
+    assert old.pop("predicted_with") == {}
+    assert ScoreRecord.model_validate(old).content_digest == plain.content_digest
+    assert plain.content_digest == digest({k: v for k, v in old.items() if k not in (*TIME_FIELDS, "tier")})
+    assert record.content_digest != record.model_copy(update={"predicted_with": {}}).content_digest
 
 
 def test_overall_is_the_ranking_suite_and_suites_are_not_pooled(fake: Dataset, tmp_path: Path) -> None:
