@@ -15,13 +15,15 @@ board.json, index.html, plots, a copy of the records, and published.csv where th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from leaderboard.arranging import board_tables
 from leaderboard.latex import latex
 from leaderboard.notices import NOTICES, Notice, read_notices, write_notice
 from leaderboard.protocols import PROTOCOLS
@@ -38,11 +40,11 @@ from leaderboard.records import (
     write_record,
 )
 from leaderboard.scoring import HUMAN
-from leaderboard.seeds import rows_of, seed_name
-from leaderboard.tables import BoardTables, board_tables
+from leaderboard.seeds import members, rows_of, seed_name
+from leaderboard.tables import BoardTables
 from leaderboard.text import markdown, to_csv, to_json
 from srgaze360.dataset import explain
-from srgaze360.errors import CheckFailed, InputError
+from srgaze360.errors import CheckFailed, InputError, first_ids
 from srgaze360.files import digest, write_text
 
 RECORDS = "records"
@@ -204,7 +206,23 @@ def _own_faults(record: ScoreRecord, samples: pd.DataFrame) -> list[str]:
         reasons.append(f"it lacks the primary metric of its protocol, {record.protocol!r}, as this version knows it")
     if record.kind != HUMAN and _name(record) == HUMAN:
         reasons.append(f"the name {HUMAN!r} is kept for the annotators")
+    if wrong := _unlike_errors(record, samples):
+        reasons.append(f"its numbers are not the means of its per-person errors, {len(wrong)} of them: {first_ids(wrong)}")
     return reasons
+
+
+def _unlike_errors(record: ScoreRecord, samples: pd.DataFrame) -> list[str]:
+    """Numbers of a record that its per-person errors do not give: it has been changed, or was made otherwise."""
+    wrong = []
+    for group in record.groups:
+        own = samples[members(samples, group.key, record.ranking_suite)]
+        for name in group.metrics.keys() & set(samples.columns):
+            found, errors = group.metrics[name], own[name].to_numpy(dtype=np.float64)
+            known = errors[~np.isnan(errors)]
+            told = found.value is not None and not np.isclose(found.value, known.mean() if len(known) else np.nan, rtol=1e-6)
+            if told or found.people != len(known):
+                wrong.append(f"{name} of {group.suite}/{group.group}")
+    return sorted(wrong)
 
 
 # What results of one predictor must share, whatever their seeds: else they are not one method.
@@ -237,8 +255,53 @@ class Built:
     files: list[Path]
 
 
-def build_board(board: Path, out: Path) -> Built:
+def build_boards(boards: Sequence[Path], out: Path) -> list[Built]:
+    """Make the pages of several boards, each in a folder of ``out`` named after its protocol; of one board, in ``out`` itself.
+
+    Numbers of several protocols never share a table: each has its page, which leads to the others.
+
+    Raises
+    ------
+    InputError, CheckFailed
+        As :func:`build_board`; also where two boards are of one protocol.
+    """
+    if len(boards) == 1:
+        return [build_board(boards[0], out)]
+    names = [_protocol_of(board) for board in boards]
+    if len(set(names)) < len(names):
+        raise InputError(
+            f"Expected boards of different protocols to be shown beside each other, found {', '.join(names)}. Build those of "
+            "one protocol apart."
+        )
+    folders = {name: slug(name) for name in names}
+    return [build_board(board, out / folders[name], beside(name, folders)) for board, name in zip(boards, names, strict=True)]
+
+
+def beside(protocol: str, folders: Mapping[str, str]) -> dict[str, str]:
+    """Links from the page of a protocol to those of others, by protocol; ``folders`` are within one folder, by protocol."""
+    back = "../" * (1 + folders[protocol].count("/"))
+    return {name: f"{back}{folder}/index.html" for name, folder in folders.items() if name != protocol}
+
+
+def _protocol_of(board: Path) -> str:
+    return read_record(_records_of(board)[0]).protocol
+
+
+def _records_of(board: Path) -> list[Path]:
+    """Files of a board's records, at least one."""
+    paths = record_paths(board)
+    if not paths:
+        raise InputError(
+            f"Expected a board with records in {board / RECORDS}, found none. Add some with `srgaze360 board add RESULT.json "
+            f"--board {board}`."
+        )
+    return paths
+
+
+def build_board(board: Path, out: Path, others: Mapping[str, str] | None = None) -> Built:
     """Make pages, tables and plots in folder ``out`` from the records of a board.
+
+    ``others`` are links to the pages of other protocols, by protocol (:func:`beside`).
 
     Raises
     ------
@@ -248,15 +311,11 @@ def build_board(board: Path, out: Path) -> Built:
         Its records may not stand beside each other: somebody put them there by hand.
     """
     from leaderboard.band_plot import band_plots
+    from leaderboard.condition_plot import condition_plots
     from leaderboard.page import page
-    from leaderboard.plots import save_plots
+    from leaderboard.plots import PLOTS, save_plots
 
-    paths = record_paths(board)
-    if not paths:
-        raise InputError(
-            f"Expected a board with records in {board / RECORDS}, found none. Add some with `srgaze360 board add RESULT.json "
-            f"--board {board}`."
-        )
+    paths = _records_of(board)
     loaded = [(record := read_record(path), read_samples(samples_path(path), record)) for path in paths]
     seen: list[ScoreRecord] = []
     for path, (record, samples) in zip(paths, loaded, strict=True):
@@ -267,9 +326,9 @@ def build_board(board: Path, out: Path) -> Built:
             raise CheckFailed(f"Expected records that may stand beside each other, but {path} may not: {'; '.join(reasons)}.")
         seen.append(record)
     tables = board_tables(rows_of(loaded), list(read_notices(board).values()))
-    pictures = save_plots(tables, out / "plots", band_plots(tables))
+    pictures = save_plots(tables, out / "plots", {**condition_plots(tables), **PLOTS, **band_plots(tables)})
     texts = {
-        "index.html": page(tables, pictures),
+        "index.html": page(tables, pictures, others),
         "board.md": markdown(tables),
         "board.tex": latex(tables),
         "board.csv": to_csv(tables),

@@ -5,14 +5,14 @@ Conventions
 Everything a predictor says of itself is text of a stranger: the template escapes it. Plots are inline SVG elements made by
 :mod:`leaderboard.plots`, the only markup that goes in unescaped, beside one script of our own (sorting, filtering, unfolding),
 whose digest is all that the page's content security policy allows to run. Numbers come written from :mod:`leaderboard.tables`;
-here is only what a page adds: the places of the interval bars, in per cent of a common scale.
+here is only what a page adds: the places of the interval bars, in per cent of a common scale (:mod:`leaderboard.scale`).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -23,22 +23,9 @@ from leaderboard.comparison import FEW_CLUSTERS, FEW_PEOPLE
 from leaderboard.plots import Picture
 from leaderboard.published import TITLE
 from leaderboard.records import TIERS, record_name
+from leaderboard.scale import Scale, scale_of
 from leaderboard.tables import ARROWS, BLANK, FEW_MARK, FIRST_MARK, READS_MARK, UNIT_SIGNS, BoardTables, Cell, Line
 from leaderboard.text import FIRST_CAPTION, FIRST_TITLE, TRUST_NOTE
-
-TICK_STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0)
-MOST_TICKS = 5
-
-
-class Scale(NamedTuple):
-    """Common scale of the bars: from 0 to ``end`` in the unit of the primary metric, with ticks."""
-
-    end: float
-    ticks: list[float]
-
-    def percent(self, value: float) -> str:
-        """Place of a value on the scale, as CSS writes it."""
-        return f"{100.0 * value / self.end:.2f}%"
 
 
 class Bar(NamedTuple):
@@ -49,21 +36,22 @@ class Bar(NamedTuple):
     dot: str
 
 
-def page(board: BoardTables, pictures: Sequence[Picture]) -> str:
-    """The board as HTML."""
+def page(board: BoardTables, pictures: Sequence[Picture], others: Mapping[str, str] | None = None) -> str:
+    """The board as HTML; ``others`` are links to the pages of other protocols, by protocol."""
     environment = Environment(
         loader=PackageLoader("leaderboard"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     protocol = board.protocol
     script = (files("leaderboard") / "templates" / "board.js").read_text(encoding="utf-8")
-    scale = _scale([cell for cell in board.tables[0].cells if cell.metric == protocol.primary])
+    scale = scale_of(cell.estimate for cell in board.tables[0].cells if cell.metric == protocol.primary and cell.estimate)
     first = board.records[0]
     context: dict[str, Any] = {
         "board": board,
         "first": first,
+        "others": others or {},
         "resamples": ", ".join(sorted({f"{record.resamples:,}" for record in board.records})),
         "seeds": ", ".join(sorted({str(record.seed) for record in board.records})),
-        "scale": scale,
+        "ticks": [(f"{tick:g}", _percent(scale.share(tick))) for tick in scale.ticks],
         "bar": lambda cell: _bar(cell, scale),
         "conditions": _conditions(board),
         "tiers": [tier for tier in TIERS if tier in {record.tier for record in board.records}],
@@ -101,12 +89,9 @@ def _conditions(board: BoardTables) -> dict[str, list[tuple[str, str, bool, Cell
     return {name: [(one.section, one.label, one.few, one.cells[place]) for one in lines] for place, name in enumerate(names)}
 
 
-def _scale(cells: Sequence[Cell]) -> Scale:
-    ends = [end for cell in cells if cell.estimate for end in (cell.estimate.value, cell.estimate.high) if end is not None]
-    longest = max(ends, default=1.0)
-    step = next((step for step in TICK_STEPS if longest / step <= MOST_TICKS), TICK_STEPS[-1])
-    count = max(int(-(-longest // step)), 1)
-    return Scale(count * step, [step * index for index in range(count + 1)])
+def _percent(share: float) -> str:
+    """A share of the bars' length as CSS writes it."""
+    return f"{100.0 * share:.2f}%"
 
 
 def _bar(cell: Cell, scale: Scale) -> Bar | None:
@@ -115,4 +100,5 @@ def _bar(cell: Cell, scale: Scale) -> Bar | None:
     if estimate is None or estimate.value is None:
         return None
     low, high = (estimate.value if end is None else end for end in (estimate.low, estimate.high))
-    return Bar(scale.percent(low), scale.percent(high - low), scale.percent(estimate.value))
+    left, right, dot = (scale.share(number) for number in (low, high, estimate.value))
+    return Bar(_percent(left), _percent(right - left), _percent(dot))

@@ -2,12 +2,12 @@
 
 Conventions
 -----------
-On the left stand who is shown, how far off each method was (great-circle distance to the consensus, degrees) and, below, how far
-the annotators are from each other, as in the row *human* of a board; then the whole panorama; then a pinhole view centred on the
-target, upright, wide enough for the head and near answers. Dotted on the panorama is the frame of the view; dashed on the view
-are the circles 10° and 30° around the target. Arcs are great circles from the head. The truth is white, the head yellow; methods
-have colours of Okabe and Ito (2008), told apart by people with any kind of colour vision, and a mark each. Sizes are inches on a
-page 7 inches wide; no type is smaller than 7 points.
+On the left stand who is shown, how far off each method was (great-circle distance to the consensus, degrees) and, below, how
+far the annotators are from each other, as in the row *human* of a board; then the whole panorama; then a pinhole view centred
+on the target, upright, wide enough for the head and near answers. Dotted on the panorama is the frame of the view; dashed on
+the view are the circles 10° and 30° around the target. Arcs are great circles from the head. The truth is white, the head
+yellow; methods have colours of Okabe and Ito (2008), told apart by people with any kind of colour vision, and a mark each.
+Sizes are inches on a page 7 inches wide; no type is smaller than 7 points.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Plots of a board: errors by condition, latitude and arc, their distribution, and who differs from the best.
+"""Plots of a board: errors by latitude and arc, their distribution, and who differs from the best.
 
 Conventions
 -----------
@@ -25,13 +25,13 @@ from typing import Any, Literal, NamedTuple
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from leaderboard.comparison import ALPHA
 from leaderboard.records import Estimate, GroupScores, ScoreRecord
+from leaderboard.scale import both_ways
 from leaderboard.seeds import Row
-from leaderboard.tables import BoardTables, group_label
+from leaderboard.tables import DECIMALS, BoardTables, group_label
 from leaderboard.text import inert
 from srgaze360.figures import DPI, GRID, INK, PALETTE, STYLE, WIDTH_IN, save_figure
 from srgaze360.files import write_text
@@ -114,22 +114,24 @@ def series(rows: Sequence[Row]) -> list[Series]:
     return drawn
 
 
-def short_name(name: str) -> str:
+def short_name(name: str, letters: int = 32) -> str:
     """A name, a submitter's too, as one line of text that is not too long."""
     text = "".join(letter for letter in " ".join(name.split()) if letter.isprintable())
-    return text if len(text) <= 32 else text[:31] + "…"
+    return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
-def _with_interval(estimates: Sequence[Estimate]) -> tuple[np.ndarray, np.ndarray]:
-    """Values (k,) and the lengths (2, k) of their bars, NaN where there is none."""
+def with_interval(estimates: Sequence[Estimate], least: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Values (k,) and the lengths (2, k) of their bars, NaN where there is none; what lies below ``least`` is drawn there."""
     value, low, high = (
-        np.array([getattr(e, name) if getattr(e, name) is not None else np.nan for e in estimates], dtype=np.float64)
+        np.array([getattr(e, name) if getattr(e, name) is not None else np.nan for e in estimates], dtype=np.float64).clip(
+            least
+        )
         for name in ("value", "low", "high")
     )
     return value, np.stack([value - low, high - value])
 
 
-def _data(one: Series, groups: Sequence[GroupScores]) -> list[dict[str, object]]:
+def data_rows(one: Series, groups: Sequence[GroupScores]) -> list[dict[str, object]]:
     """The estimates of a predictor for groups, as rows of a plot's data."""
     return [
         {"predictor": one.row.name, "suite": group.suite, "group": group.group, **group.metrics[one.primary].model_dump()}
@@ -146,45 +148,12 @@ def _legend(figure: Figure, drawn: Sequence[Series], *, lines: bool) -> None:
     )
 
 
-def conditions_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | None:
-    """Dots with intervals: mean error of each predictor under each condition, suites apart."""
-    del board
-    groups = drawn[0].record.conditions
-    if not groups:
-        return None
-    suites: dict[str, list[GroupScores]] = {}
-    for group in groups:
-        suites.setdefault(group.suite, []).append(group)
-    pitch = 0.09 * len(drawn) + 0.12
-    figure = Figure(figsize=(WIDTH_IN, 0.9 + pitch * len(groups) + 0.22 * len(suites)), layout="constrained")
-    panels = figure.subplots(
-        len(suites), 1, sharex=True, squeeze=False, height_ratios=[len(members) + 0.35 for members in suites.values()]
-    )[:, 0]
-    offsets = (np.arange(len(drawn)) - (len(drawn) - 1) / 2.0) * (0.09 / pitch)
-    for axes, (suite, members) in zip(panels, suites.items(), strict=True):
-        for one, offset in zip(drawn, offsets, strict=True):
-            found = {(g.suite, g.group): g.metrics[one.primary] for g in one.record.conditions}
-            places = [(y, found[(g.suite, g.group)]) for y, g in enumerate(members) if (g.suite, g.group) in found]
-            value, bars = _with_interval([estimate for _, estimate in places])
-            axes.errorbar(
-                value, [y + offset for y, _ in places], xerr=bars, linestyle="none", elinewidth=1.3, **one.point_style
-            )
-        axes.set_yticks(range(len(members)), [short_name(g.group) for g in members])
-        axes.set_ylim(len(members) - 0.5, -0.5)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        axes.set_title(short_name(suite), loc="left", pad=3.0)
-    _from_zero(panels[0])
-    panels[-1].set_xlabel(f"mean {drawn[0].error}")
-    _legend(figure, drawn, lines=False)
-    return Drawn(figure, pd.DataFrame([row for one in drawn for row in _data(one, one.record.conditions)]))
-
-
 def bands_figure(board: BoardTables, drawn: Sequence[Series], by: str, label: str) -> Drawn | None:
-    """Mean error of each predictor in each band of a breakdown; None where the protocol's people are not grouped by it."""
+    """Mean error of each predictor in each band of a breakdown; None where people are not grouped by it, or are too few."""
     del board
     bands = [g for g in drawn[0].record.breakdowns if g.by == by]
-    if not bands:
+    rows = [row for one in drawn for row in data_rows(one, [g for g in one.record.breakdowns if g.by == by])]
+    if all(row["value"] is None for row in rows):
         return None
     figure = Figure(figsize=(WIDTH_IN, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -192,7 +161,7 @@ def bands_figure(board: BoardTables, drawn: Sequence[Series], by: str, label: st
     for one, offset in zip(drawn, offsets, strict=True):
         found = {g.group: g.metrics[one.primary] for g in one.record.breakdowns if g.by == by}
         places = [(place, found[band.group]) for place, band in enumerate(bands) if band.group in found]
-        value, errors = _with_interval([estimate for _, estimate in places])
+        value, errors = with_interval([estimate for _, estimate in places])
         x = [place + offset for place, _ in places]
         axes.errorbar(x, value, yerr=errors, linestyle=one.line, linewidth=1.0, elinewidth=1.3, **one.point_style)
     counts = [band.metrics[drawn[0].primary].people for band in bands]
@@ -205,13 +174,15 @@ def bands_figure(board: BoardTables, drawn: Sequence[Series], by: str, label: st
     axes.set_xlabel(label)
     axes.set_ylabel(f"mean {drawn[0].row.protocol.error}\n({drawn[0].row.protocol.unit})")
     _legend(figure, drawn, lines=True)
-    rows = [row for one in drawn for row in _data(one, [g for g in one.record.breakdowns if g.by == by])]
     return Drawn(figure, pd.DataFrame(rows))
 
 
-def cumulative_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn:
-    """Share of people whose error is at most x, on the ranking suite."""
+def cumulative_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | None:
+    """Share of people whose error is at most x, on the ranking suite, of whoever has a number there; None if nobody has."""
     del board
+    drawn = [one for one in drawn if one.record.overall.metrics[one.primary].value is not None]
+    if not drawn:
+        return None
     figure = Figure(figsize=(WIDTH_IN, 3.2), layout="constrained")
     axes = figure.subplots()
     ticks = ERROR_TICKS[drawn[0].row.protocol.metrics[drawn[0].primary].unit]
@@ -249,7 +220,7 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
         # open where the difference is not significant
         face = one.colour if found.adjusted < ALPHA else "none"
         bar = np.array([[value - low], [high - value]])
-        axes.errorbar([value], [y], xerr=bar, elinewidth=1.3, markerfacecolor=face, **one.point_style)
+        axes.errorbar([value], [y], xerr=bar, elinewidth=1.3, markerfacecolor=face, **{**one.point_style, "markersize": 3.0})
         numbers = {"difference": value, "low": low, "high": high, "p_holm": found.adjusted}
         rows.append({"predictor": name, "best": result.best, **numbers, "people": result.people, "clusters": result.clusters})
     axes.axvline(0.0, color=INK, linewidth=0.8)
@@ -257,13 +228,22 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    unit = drawn[0].row.protocol.unit
-    axes.set_xlabel(f"{drawn[0].row.protocol.error} less that of {short_name(result.best)} ({unit}, same people)")
+    protocol = drawn[0].row.protocol
+    scale = both_ways(
+        [(found.difference.difference.low, found.difference.difference.high) for found in result.against.values()]
+    )
+    axes.set_xscale("symlog", linthresh=scale.linear, linscale=0.5)
+    axes.set_xlim(scale.start, scale.end)
+    axes.set_xticks(scale.ticks, [f"{tick:g}" for tick in scale.ticks])
+    axes.minorticks_off()
+    error = f"{protocol.error} less that of {short_name(result.best)}"
+    axes.set_xlabel(f"{error} ({protocol.unit}, same people; logarithmic beyond {scale.linear:g})")
+    written = f"{{:+.{DECIMALS[protocol.metrics[drawn[0].primary].unit]}f}}".format
+    for y, row in enumerate(rows):
+        value, low, high = (written(row[name]) for name in ("difference", "low", "high"))
+        interval = "" if np.isnan(row["low"]) else f" ({low} to {high})"
+        axes.text(1.02, y, f"{value}{interval}", transform=axes.get_yaxis_transform(), va="center", size=7.0)
     return Drawn(figure, pd.DataFrame(rows))
-
-
-def _from_zero(axes: Axes) -> None:
-    axes.set_xlim(left=0.0, right=max(axes.get_xlim()[1], 1.0))
 
 
 class Plot(NamedTuple):
@@ -275,9 +255,6 @@ class Plot(NamedTuple):
 
 
 PLOTS: dict[str, Plot] = {
-    "conditions": Plot(
-        "Error by condition", "Means with their intervals; conditions of a suite show the same photos.", conditions_figure
-    ),
     "differences": Plot(
         "Differences from the best",
         "Paired over the same people of the ranking suite, with 95 % intervals; open markers are not significant after Holm's "
@@ -305,12 +282,12 @@ PLOTS: dict[str, Plot] = {
 }
 
 
-def save_plots(board: BoardTables, folder: Path, more: Mapping[str, Plot] | None = None) -> list[Picture]:
-    """Draw every plot of a board, and ``more`` by name, into ``folder`` as PNG and SVG, the data beside it as CSV."""
+def save_plots(board: BoardTables, folder: Path, plots: Mapping[str, Plot]) -> list[Picture]:
+    """Draw plots of a board by name into ``folder`` as PNG and SVG, the data beside it as CSV."""
     pictures = []
     with mpl.rc_context(STYLE):
         drawn = series(board.rows)
-        for name, plot in {**PLOTS, **(more or {})}.items():
+        for name, plot in plots.items():
             made = plot.draw(board, drawn)
             if made is None:
                 continue

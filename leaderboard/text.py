@@ -20,6 +20,7 @@ from leaderboard.comparison import ALPHA, FEW_CLUSTERS, FEW_PEOPLE, few
 from leaderboard.notices import Notice
 from leaderboard.protocols import LABELS, PRIMARY_RAD
 from leaderboard.published import TITLE, PublishedTable
+from leaderboard.scoring import MINIMUM_PEOPLE
 from leaderboard.tables import BLANK, FEW_MARK, FIRST_MARK, READS_MARK, BoardTables, Cell, Standing, Table
 
 FIRST_TITLE = "First in each condition"
@@ -69,6 +70,7 @@ def reading_note() -> str:
         "standard deviation over training seeds, where a predictor was trained several times; the interval is that of the mean "
         f"over these seeds. {FIRST_MARK} marks what is not significantly worse than the best of its comparison. {FEW_MARK} "
         f"marks groups of fewer than {FEW_PEOPLE} people or {FEW_CLUSTERS} clusters, where hardly anything can be told apart. "
+        f"{BLANK} stands where there are fewer than {MINIMUM_PEOPLE} people, or nothing to score. "
         f"{RANK_NOTE} {TRUST_NOTE}"
     )
 

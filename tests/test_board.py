@@ -21,11 +21,12 @@ from boards import Page, predictions
 from fakes import fake_dataset
 from typer.testing import CliRunner
 
+from leaderboard.arranging import board_tables
 from leaderboard.board import add_record, build_board, record_paths
 from leaderboard.records import ScoreRecord, read_record, read_samples, samples_path, write_record
 from leaderboard.scoring import PRIMARY, score_file
 from leaderboard.seeds import Row, rows_of
-from leaderboard.tables import board_tables, group_label
+from leaderboard.tables import group_label
 from leaderboard.text import markdown, to_csv
 from srgaze360.errors import CheckFailed, InputError
 from srgaze360.predictions import PredictorCard
@@ -374,7 +375,7 @@ def test_bands_are_written_with_signs(group: str, shown: str) -> None:
 
 
 def test_commands_add_and_build(results: Path, tmp_path: Path) -> None:
-    from leaderboard.commands import board as app
+    from leaderboard.board_commands import board as app
 
     run = CliRunner()
     words = [str(results / f"{name}.json") for name in ("0", "1", "human")]

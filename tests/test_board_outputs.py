@@ -18,6 +18,7 @@ from leaderboard.latex import escaped
 from leaderboard.records import read_record, read_samples, samples_path
 from leaderboard.scoring import score_file
 from srgaze360.dataset import Dataset
+from srgaze360.errors import CheckFailed
 
 HOSTILE = r"\input{/etc/passwd} 50% & $x_1$ #1 {~^}"
 
@@ -104,6 +105,19 @@ def test_a_board_with_a_condition_of_one_cluster(data: Dataset, tmp_path: Path) 
     ]
     assert cell["p_holm"] is None
     assert cell["value"] is not None
+
+
+def test_numbers_that_the_errors_do_not_give_are_refused(data: Dataset, tmp_path: Path) -> None:
+    file = result(tmp_path, data, "bold", 0.4)
+    content = json.loads(file.read_text())
+    content["overall"]["metrics"]["angular_distance_deg"]["value"] -= 1.0
+    content["conditions"][0]["metrics"]["hit@10"]["people"] += 1
+    file.write_text(json.dumps(content))
+    group = content["conditions"][0]
+    wrong = rf"2 of them: angular_distance_deg of mixed/overall, hit@10 of {group['suite']}/{re.escape(group['group'])}"
+    with pytest.raises(CheckFailed, match=f"its numbers are not the means of its per-person errors, {wrong}"):
+        add_record(file, tmp_path / "board")
+    assert record_paths(tmp_path / "board") == []
 
 
 def test_names_are_no_formulas(data: Dataset, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from boards import result
 from fakes import fake_dataset
 from typer.testing import CliRunner
 
-from leaderboard.board import add_notice, add_record, build_board, record_paths
+from leaderboard.board import add_notice, add_record, beside, build_board, build_boards, record_paths
 from leaderboard.protocols import PROTOCOLS
 from leaderboard.records import read_record, read_samples, samples_path
 from leaderboard.scoring import score_file
@@ -198,3 +198,28 @@ def test_a_broken_notice_is_named_and_notices_alone_are_no_board(results: list[P
     path.write_text("{}")
     with pytest.raises(InputError, match=r"Expected a notice \(schema 1\) in .*json, found: name: Field required"):
         build_board(board, tmp_path / "out")
+
+
+def test_boards_of_several_protocols_lead_to_each_other(data: Dataset, results: list[Path], tmp_path: Path) -> None:
+    boards = {"gazefollow360": tmp_path / "theirs", "spherical": tmp_path / "ours"}
+    add_record(results[0], boards["gazefollow360"])
+    add_record(result(tmp_path, data, "near", 0.1), boards["spherical"])
+    built = build_boards(list(boards.values()), tmp_path / "pages")
+    assert [one.tables.facts["Protocol"].split()[0] for one in built] == list(boards)
+    for name, other in (("gazefollow360", "spherical"), ("spherical", "gazefollow360")):
+        html = (tmp_path / "pages" / name / "index.html").read_text()
+        assert f'<a aria-current="page">{name}</a>' in html
+        (link,) = re.findall(r'<nav.*<a href="([^"]+)">', html)
+        assert (tmp_path / "pages" / name / link).resolve() == tmp_path / "pages" / other / "index.html"
+    with pytest.raises(InputError, match="boards of different protocols .* found spherical, spherical"):
+        build_boards([boards["spherical"], boards["spherical"]], tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    alone = build_boards([boards["spherical"]], tmp_path / "alone")
+    assert "<nav" not in (tmp_path / "alone" / "index.html").read_text()
+    assert alone[0].files[0] == tmp_path / "alone" / "index.html"
+
+
+def test_links_from_folders_within_folders() -> None:
+    folders = {"gazefollow": "gazefollow", "gazefollow/chong": "gazefollow/chong"}
+    assert beside("gazefollow", folders) == {"gazefollow/chong": "../gazefollow/chong/index.html"}
+    assert beside("gazefollow/chong", folders) == {"gazefollow": "../../gazefollow/index.html"}

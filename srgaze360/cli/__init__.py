@@ -44,7 +44,7 @@ COMMANDS: dict[str, Command] = {
     "submission": Command("leaderboard.submission_commands:submission", "Check and pack predictions files."),
     "score": Command("leaderboard.commands:score", "Score predictions under a metric protocol."),
     "compare": Command("leaderboard.commands:compare", "Compare scores on the same people: paired tests, per condition."),
-    "board": Command("leaderboard.commands:board", "Collect scores and build the leaderboard's tables and page."),
+    "board": Command("leaderboard.board_commands:board", "Collect scores and build the leaderboard's tables and page."),
     "split": Command("srgaze360.cli.split:split", "Keep the labels of a split to yourself."),
     "benchmark": Command(
         "srgaze360.cli.benchmark.commands:benchmark", "Build, train, predict, score and rank, all from one file."

@@ -26,7 +26,7 @@ Stage = Literal["build", "train", "predict", "score", "board"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 BUILD = "build"
 HUMAN = "human"
-BOARD_FORMAT = 2  # raised where boards are made of other files, so that those that are there are made again
+BOARD_FORMAT = 3  # raised where boards are made of other files, so that those that are there are made again
 POINTS_ALONE = "gives no heatmaps, which this protocol scores"
 
 
@@ -173,7 +173,12 @@ class Plan:
         records = {score.name: self.product(score.name) for score in self.scores(step.protocol)}
         if not records:
             return None
-        shown = {"suites": list(self.config.suites), "resamples": self.config.resamples, "format": BOARD_FORMAT}
+        shown = {
+            "suites": list(self.config.suites),
+            "resamples": self.config.resamples,
+            "format": BOARD_FORMAT,
+            "protocols": list(self.config.protocols),
+        }
         return {**found, "records": records, "without": self.notices(step.protocol), **shown}
 
     def notices(self, protocol: str) -> dict[str, str]:

@@ -297,7 +297,7 @@ class Bench:
         return Made(record.content_digest, [out, samples_path(out)], facts)
 
     def _board(self, step: Step) -> Made:
-        from leaderboard.board import add_notice, add_record, build_board
+        from leaderboard.board import add_notice, add_record, beside, build_board
 
         out, scores = self.board(step.protocol), self.plan.scores(step.protocol)
         notices, comparisons = self.plan.notices(step.protocol), self._compared(scores)
@@ -308,7 +308,7 @@ class Bench:
                 if reason := notices.get(method.label):
                     kind = self.plan.kind(method)
                     add_notice(fresh, method.label, kind.summary, kind.source, reason[:MOST_REASON])
-            build_board(fresh, fresh)
+            build_board(fresh, fresh, beside(step.protocol, {name: name for name in self.plan.config.protocols}))
             write_text(fresh / COMPARISON, json.dumps([item._asdict() for item in comparisons], indent=1) + "\n")
             write_text(fresh / "comparison.md", markdown(comparisons))
             discard(out)
