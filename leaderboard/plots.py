@@ -214,6 +214,8 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
     by_name = {one.row.name: one for one in drawn}
     figure = Figure(figsize=(WIDTH_IN, 0.75 + 0.24 * len(result.against)), layout="constrained")
     axes = figure.subplots()
+    protocol = drawn[0].row.protocol
+    written = f"{{:+.{DECIMALS[protocol.metrics[drawn[0].primary].unit]}f}}".format
     rows = []
     for y, (name, found) in enumerate(result.against.items()):
         one, (value, low, high, *_) = by_name[name], found.difference.difference
@@ -221,6 +223,8 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
         face = one.colour if found.adjusted < ALPHA else "none"
         bar = np.array([[value - low], [high - value]])
         axes.errorbar([value], [y], xerr=bar, elinewidth=1.3, markerfacecolor=face, **{**one.point_style, "markersize": 3.0})
+        interval = "" if np.isnan(low) else f" ({written(low)} to {written(high)})"  # of one cluster there is none
+        axes.text(1.02, y, written(value) + interval, transform=axes.get_yaxis_transform(), va="center", size=7.0)
         numbers = {"difference": value, "low": low, "high": high, "p_holm": found.adjusted}
         rows.append({"predictor": name, "best": result.best, **numbers, "people": result.people, "clusters": result.clusters})
     axes.axvline(0.0, color=INK, linewidth=0.8)
@@ -228,7 +232,6 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-    protocol = drawn[0].row.protocol
     scale = both_ways(
         [(found.difference.difference.low, found.difference.difference.high) for found in result.against.values()]
     )
@@ -238,11 +241,6 @@ def differences_figure(board: BoardTables, drawn: Sequence[Series]) -> Drawn | N
     axes.minorticks_off()
     error = f"{protocol.error} less that of {short_name(result.best)}"
     axes.set_xlabel(f"{error} ({protocol.unit}, same people; logarithmic beyond {scale.linear:g})")
-    written = f"{{:+.{DECIMALS[protocol.metrics[drawn[0].primary].unit]}f}}".format
-    for y, row in enumerate(rows):
-        value, low, high = (written(row[name]) for name in ("difference", "low", "high"))
-        interval = "" if np.isnan(row["low"]) else f" ({low} to {high})"
-        axes.text(1.02, y, f"{value}{interval}", transform=axes.get_yaxis_transform(), va="center", size=7.0)
     return Drawn(figure, pd.DataFrame(rows))
 
 
