@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import cv2
+import numpy as np
 from starlette.testclient import TestClient
 
 from annotation.review.database import store_path
@@ -65,6 +67,12 @@ def plainly(label: Label, everybody: Label | None, own: Label | None) -> tuple[L
 
 def label(lon: float = 10.0, lat: float = 5.0, **more: Any) -> Label:
     return Label(**{"head_box": (0.4, 0.4, 0.5, 0.5), "gaze_points_deg": ((lon, lat),), **more})
+
+
+def decoded(content: bytes) -> np.ndarray:
+    found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert found is not None
+    return found
 
 
 # --- real servers -----------------------------------------------------------------------------------------------------
