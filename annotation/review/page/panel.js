@@ -78,7 +78,7 @@ export function drawLabel(app) {
   enable("follow", Boolean(item.head && item.consensus));
   find("arc").disabled = !(item.head && item.consensus);
   const state = find("saved-state");
-  state.textContent = item.dirty ? (item.kept ? "Not saved yet (kept in this browser)" : "Not saved, and not kept: this browser has no room")
+  state.textContent = item.dirty ? (item.kept ? "Not saved yet (draft kept)" : "Not saved, and not kept: this browser has no room")
     : item.revision ? `Saved, revision ${item.revision}` : "As in the dataset";
   state.dataset.kind = item.dirty ? "open" : item.revision ? "done" : "plain";
 }
