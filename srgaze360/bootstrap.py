@@ -35,15 +35,16 @@ _BLOCK = 1 << 22
 # Replicates closer than this to the estimate, relative to its size, equal it but for rounding.
 _TIE = 1e-12
 
-Method = Literal["BCa", "percentile", "none"]
+Method = Literal["BCa", "percentile", "exact", "none"]
 
 
 class Interval(NamedTuple):
     """A mean with its confidence interval.
 
     ``n`` samples in ``clusters`` clusters have a value. ``method`` is ``"BCa"``; ``"percentile"`` where BCa is not defined
-    (all replicates equal, or a correction beyond its pole); ``"none"`` with fewer than two clusters: ``low`` and ``high``
-    are then NaN, since one cluster says nothing about others. Without any value the estimate is NaN too.
+    (all replicates equal, or a correction beyond its pole); ``"exact"`` of a share that is 0 or 1; ``"none"`` with fewer than
+    two clusters: ``low`` and ``high`` are then NaN, since one cluster says nothing about others. Without any value the
+    estimate is NaN too.
     """
 
     estimate: float

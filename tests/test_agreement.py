@@ -11,7 +11,7 @@ import pytest
 from building import run_command
 from listings import test_row, write_labels
 from scipy.optimize import minimize
-from scipy.stats import vonmises_fisher
+from scipy.stats import binomtest, vonmises_fisher
 
 from annotation.agreement import alpha as alphas
 from annotation.agreement.alpha import krippendorff, nominal, squared_angle, squared_distance
@@ -324,6 +324,16 @@ def test_annotators_are_told_by_their_habits() -> None:
     assert told["d"].outliers.low > told["a"].outliers.high
     assert told["a"].median_deg.low < told["a"].median_deg.estimate < told["a"].median_deg.high
     assert 3.0 < fence(angles_to_median(found, each)) < 10.0
+
+
+def test_nobody_is_without_outliers_for_certain() -> None:
+    """Somebody who was never far off has an interval all the same: that of no success in as many trials as photos."""
+    found = crew(40)
+    told = {one.name: one.outliers for one in annotators(found, offsets(found), np.random.default_rng(0), 100)}
+    exact = binomtest(0, 20).proportion_ci(0.95, method="exact")
+    assert (told["a"].estimate, told["a"].method, told["a"].clusters) == (0.0, "exact", 20)
+    assert (told["a"].low, told["a"].high) == pytest.approx((exact.low, exact.high))
+    assert (told["d"].method, told["d"].estimate > 0.1) == ("BCa", True)
 
 
 def test_offsets_are_against_the_others() -> None:

@@ -167,7 +167,7 @@ def of_source(
     heads = np.full((len(chosen), 2), np.nan)
     for row, (photo, person) in enumerate(chosen):
         given = len(person.gaze)
-        planar[row, :given], weights[row, :given] = np.divide(person.gaze, _scale(photo, person.gaze_unit)), 1.0
+        planar[row, :given], weights[row, :given] = np.divide(person.gaze, _scale(photo, person.gaze_unit) or 1), 1.0
         names[row, : len(person.annotators)] = person.annotators
         x0, y0, x1, y1 = person.head_box
         if size := _scale(photo, person.head_unit):

@@ -6,7 +6,9 @@ An annotation is compared with the spherical mean of the person's other annotati
 (right, up) as the photo was seen, degrees. An *outlier* is far from the geometric median of the others, which one far
 annotation among them does not move: beyond the upper fence of all such angles, the third quartile and one and a half times
 the distance of the quartiles (Tukey, Exploratory Data Analysis, 1977). It says who is often far off, not who is wrong.
-Intervals are 95 %, from a bootstrap over clusters: BCa for means, percentiles for medians.
+Intervals are 95 %, from a bootstrap over clusters: BCa for means, percentiles for medians. Where none or all of the annotations
+are outliers, resampling them tells nothing: that interval is the exact one of a binomial share, with as many trials as clusters
+(Clopper and Pearson, Biometrika 26, 1934).
 """
 
 from __future__ import annotations
@@ -96,8 +98,17 @@ def annotators(annotated: Annotated, found: Offsets, rng: np.random.Generator, n
         }
         means = cluster_bootstrap(values, clusters[own], rng, confidence=CONFIDENCE, n_resamples=n_resamples)
         median = median_interval(found.angle_deg[own], clusters[own], rng, n_resamples)
-        told.append(Annotator(name, int(own.sum()), median, means["right"], means["up"], means["outliers"]))
+        told.append(Annotator(name, int(own.sum()), median, means["right"], means["up"], _share(means["outliers"])))
     return told
+
+
+def _share(found: Interval) -> Interval:
+    """The interval of a share, exact where it is 0 or 1."""
+    if found.estimate not in (0.0, 1.0) or not found.clusters:
+        return found
+    reach = 1.0 - ((1.0 - CONFIDENCE) / 2.0) ** (1.0 / found.clusters)
+    low, high = (0.0, reach) if found.estimate == 0.0 else (1.0 - reach, 1.0)
+    return found._replace(low=low, high=high, method="exact")
 
 
 def median_interval(values: FloatArray, clusters: NDArray[np.str_], rng: np.random.Generator, n_resamples: int) -> Interval:

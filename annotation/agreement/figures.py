@@ -116,8 +116,8 @@ def offsets_figure(found: Agreement) -> Drawn:
     for part, line in ((0.5, "-"), (0.9, "--")):
         radius = float(np.quantile(angles, part))
         place.add_patch(Circle((0.0, 0.0), radius, fill=False, edgecolor=INK, linestyle=line, linewidth=1.2))
-        place.annotate(f"{part:.0%}: {radius:.1f}°", (0.0, radius), xytext=(0, 3), textcoords="offset points", ha="center",
-                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.8})  # fmt: skip
+        place.plot([], [], color=INK, linestyle=line, linewidth=1.2, label=f"{part:.0%} within {radius:.1f}°")
+    place.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1.2, handlelength=1.6)
     place.set_aspect("equal")
     place.set_xlim(-reach, reach)
     place.set_ylim(-reach, reach)
@@ -137,7 +137,7 @@ def annotators_figure(found: Agreement) -> Drawn | None:
     if table.empty:
         return None
     table = table.sort_values("median_deg", ascending=False, ignore_index=True)
-    figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.2 * len(table)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 1.1 + 0.2 * len(table)), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
     place = np.arange(len(table))
     series = (
@@ -150,7 +150,7 @@ def annotators_figure(found: Agreement) -> Drawn | None:
         value = table[name].to_numpy()
         bars = np.stack([value - table[f"{name}_low"], table[f"{name}_high"] - value])
         axes.errorbar(value, place + shift, xerr=bars, color=colour, marker=marker, linestyle="none", markersize=4.0,
-                      elinewidth=1.3, label=label)  # fmt: skip
+                      elinewidth=1.3, label=label, clip_on=False)  # fmt: skip
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(place, [f"{name} ({n})" for name, n in zip(table["annotator"], table["annotations"], strict=True)])
@@ -158,7 +158,7 @@ def annotators_figure(found: Agreement) -> Drawn | None:
     panels[0].set_xlim(left=0.0)
     panels[2].set_xlim(left=0.0)
     panels[1].axvline(0.0, color=GRID, linewidth=1.0)
-    panels[1].legend(loc="best", handletextpad=0.3)
+    panels[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handletextpad=0.3, columnspacing=1.2)
     panels[0].set_xlabel("median angle to\nthe others' mean (degrees)")
     panels[1].set_xlabel("mean offset (degrees)")
     panels[2].set_xlabel("share of outliers")
