@@ -128,7 +128,7 @@ def read(path: Path, places: Places, reviewer: str) -> Content:
     own: dict[int, list[tuple[str, _Annotation]]] = defaultdict(list)
     known = {image.id for image in file.images}
     categories = {category.id: category for category in file.categories}
-    gaze_at = {name: place for name, category in categories.items() if (place := _gaze_place(category)) is not None}
+    gaze_at = {name: at for name, category in categories.items() if (at := _gaze_place(category)) is not None}
     others: Counter[str] = Counter()
     for index, annotation in enumerate(file.annotations):
         where = json_place(("annotations", index))
