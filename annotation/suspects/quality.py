@@ -7,8 +7,8 @@ between directions, so turning the sphere changes nothing.
 
 **Residuals are judged by a model's own.** What a model misses a label by is compared with what it usually misses by under
 that condition (:func:`usual`): labels of hard conditions are not wrong because models are. "Usually" is a median, which a few
-wrong labels hardly move, and depends on nothing that a wrong label changes (condition, head, what models say; never the
-target), or a wrong label would excuse itself.
+wrong labels hardly move, and depends on nothing that a wrong label changes (condition, head, how far from the head models say
+that somebody looks; never the label), or a wrong label would excuse itself.
 
 **Consensus of models.** The geometric median of the models' directions, each weighted by 1 / (its usual residual)^2, as the
 best combination of independent measurements does; one model that is far off hardly moves it. The *residual* R is its angle to
@@ -48,6 +48,7 @@ from srgaze360.sphere import BoolArray, FloatArray
 FLOOR = np.radians(0.5)  # no model is taken to be more exact than this: labels are not
 HELD = 20.0  # labels of a group that weigh as much as what is known of all
 SWEEPS = 4
+REACH = np.radians([5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0])  # bands of the arc from head to what models say
 LINT: Mapping[str, float] = {"": 0.0, "warning": 1.0, "error": 9.0}  # like a residual that is usual, and three times that
 Codes = NDArray[np.intp]
 
@@ -68,7 +69,13 @@ class Opinion(NamedTuple):
     spread: FloatArray
 
 
-def opinion(labels: FloatArray, directions: FloatArray, seen: BoolArray, groupings: Sequence[ArrayLike]) -> Opinion:
+def opinion(
+    labels: FloatArray,
+    directions: FloatArray,
+    seen: BoolArray,
+    groupings: Sequence[ArrayLike],
+    heads: FloatArray | None = None,
+) -> Opinion:
     """What models say of labels, and how far off they usually are.
 
     Parameters
@@ -81,14 +88,18 @@ def opinion(labels: FloatArray, directions: FloatArray, seen: BoolArray, groupin
         (n, M) whether a model was trained on the label: it then usually misses by less, so these are judged apart.
     groupings
         Codes (n,) of each grouping of labels that says how hard they are, and does not depend on them.
+    heads
+        Directions (n, 3) of the heads: those whom models see looking far away are harder. None: that is not looked at.
     """
+    given = [np.asarray(codes) for codes in groupings]
     asked = np.asarray(np.isfinite(directions).all(axis=-1))
     residuals = np.where(asked, sphere.angle_between(directions, labels[:, None]), np.nan)
     typical = np.full(asked.shape, np.nan)
     for model in range(asked.shape[1]):
         for kind in (False, True):
             own = asked[:, model] & (seen[:, model] == kind)
-            typical[own, model] = usual(residuals[own, model], [np.asarray(codes)[own] for codes in groupings])
+            codes = [*given, *_reach(heads, directions[:, model])]
+            typical[own, model] = usual(residuals[own, model], [one[own] for one in codes])
     weights = np.where(asked, 1.0 / np.where(asked, typical, 1.0) ** 2, 0.0)
     consensus = sphere.geometric_median(np.where(asked[..., None], directions, 0.0), weights)
     known = np.isfinite(consensus).all(axis=-1)
@@ -97,7 +108,7 @@ def opinion(labels: FloatArray, directions: FloatArray, seen: BoolArray, groupin
     apart = np.where(asked, sphere.angle_between(directions, consensus[:, None]), np.nan)
     spread = np.where(models > 1, np.sqrt(weighted_mean(apart**2, weights)), np.nan)
     # those of whom only models speak that know them are a kind of their own, and so is every number of models
-    codes = [*map(np.asarray, groupings), 2 * models + np.all(seen | ~asked, axis=1)]
+    codes = [*given, *_reach(heads, consensus), 2 * models + np.all(seen | ~asked, axis=1)]
     scale = np.full(len(labels), np.nan)
     scale[known] = usual(residual[known], [one[known] for one in codes])
     several = models > 1
@@ -105,6 +116,11 @@ def opinion(labels: FloatArray, directions: FloatArray, seen: BoolArray, groupin
     usual_spread[several] = usual(spread[several], [one[several] for one in codes])
     ratio = np.where(several, spread / usual_spread, 1.0)
     return Opinion(consensus, models, residuals, typical, residual, scale * with_agreement(ratio), spread)
+
+
+def _reach(heads: FloatArray | None, said: FloatArray) -> list[Codes]:
+    """Band (n,) of the arc from heads (n, 3) to what is said (n, 3); none where heads are not given."""
+    return [] if heads is None else [np.digitize(sphere.angle_between(heads, said), REACH)]
 
 
 def with_agreement(ratio: ArrayLike) -> FloatArray:

@@ -202,11 +202,12 @@ def find_suspects(
 
 
 def _opinion(people: Dataset, labels: FloatArray, opinions: Opinions) -> Opinion:
-    """What models say of labels (n, 3) of people, judged by the condition and what of the head makes it hard."""
+    """What models say of labels (n, 3) of people, by the condition and what of the head makes it hard."""
     rows, groups = people.annotations, breakdown_labels(people)
     condition = (rows["suite"].astype(str) + "/" + rows["condition"].astype(str)).to_numpy(dtype=str)
     hardness = [condition, *(groups[by] for by in HARDNESS if by in groups)]
-    return opinion(labels, np.where(opinions.asked[..., None], opinions.directions, np.nan), opinions.seen, hardness)
+    directions = np.where(opinions.asked[..., None], opinions.directions, np.nan)
+    return opinion(labels, directions, opinions.seen, hardness, people.heads)
 
 
 def try_out(found: Suspects, share: float, seed: int) -> Trial:
