@@ -157,7 +157,7 @@ def _baselines(labels: Path, train_labels: Path | None, json: bool) -> None:
         print_json({**facts, "training_annotations": learnt, "rows": [r._asdict() for r in rows], "no_definition_gives": none})
         return
     OUT.print(table(rows), soft_wrap=False)
-    OUT.print(f"Printed numbers that no definition comes near: {'; '.join(none) or 'none'}.", markup=False)
+    OUT.print(f"Printed numbers that no definition comes near: {'; '.join(none) or 'none'}", markup=False)
     OUT.print(f"{facts['people']} people, {facts['annotations']} annotations, {test.photos} photos.", markup=False)
     OUT.print(f"Published: {SOURCE}.", markup=False)
     if train is None:
