@@ -30,6 +30,8 @@ from srgaze360.errors import InputError
 
 # Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, and its target far away.
 TILT_DEG = 45.0
+# A photo that is shown wide is taken for a whole panorama unless photos of every width are seen, and heads of every size in them.
+ZOOM = 1.6
 
 
 class MMROptions(Options):
@@ -160,7 +162,7 @@ class MMRGaze360(NeuralPredictor):
     options = MMROptions
     changes = ("made for the sphere: docs/models/mmrgaze360.md lists what the abstract fixes and what was chosen",)
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"data": {"height": 256}, "augment": {"tilt_deg": TILT_DEG}},
+        "tiny": {"data": {"height": 256}, "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM}},
         "base": {
             "model": {
                 "width": 32,
@@ -173,7 +175,7 @@ class MMRGaze360(NeuralPredictor):
                 "evidence": 32,
             },
             "data": {"height": 512, "crop": 128},
-            "augment": {"tilt_deg": TILT_DEG},
+            "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM},
         },
         "large": {
             "model": {
@@ -188,7 +190,7 @@ class MMRGaze360(NeuralPredictor):
                 "evidence": 64,
             },
             "data": {"height": 1024, "crop": 224},
-            "augment": {"tilt_deg": TILT_DEG},
+            "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM},
         },
     }
 
