@@ -30,7 +30,7 @@ from srgaze360.errors import InputError
 
 # Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, and its target far away.
 TILT_DEG = 45.0
-# A photo that is shown wide is taken for a whole panorama unless photos of every width are seen, and heads of every size in them.
+# A photo shown wide is taken for a whole panorama unless photos of every width, and heads of every size in them, are seen.
 ZOOM = 1.6
 
 
