@@ -20,8 +20,11 @@ from benchmarking import (
 from building import run_command
 
 from leaderboard.records import samples_path
+from srgaze360.cli.benchmark.config import load_config
+from srgaze360.cli.benchmark.plan import lacking
 from srgaze360.cli.benchmark.state import Ledger, discard, locked
 from srgaze360.errors import InputError
+from srgaze360.predictors import PREDICTORS
 
 pytestmark = pytest.mark.usefixtures("no_plots")  # they have tests of their own, and take longer than all the rest
 
@@ -68,6 +71,20 @@ def test_a_method_without_its_weights_has_no_number(
     board = (copied_benchmark / "board" / "spherical" / "board.md").read_text()
     assert "needs pretrained weights" in board
     assert "oracle" not in set(pd.read_csv(copied_benchmark / "board" / "spherical" / "board.csv").dropna()["predictor"])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "lacks"),
+    [
+        ("random:dinov2-tiny", "pretrained DINOv2 weights: those of random:dinov2-tiny are fresh"),
+        ("hub:nobody/nothing", ""),  # asked for by name: it is the user's to have it
+        ("local:weights", ""),
+    ],
+)
+def test_what_a_method_lacks_is_said_in_words(tmp_path: Path, finished_benchmark: Path, backbone: str, lacks: str) -> None:
+    method = {"name": "gazelle", "settings": {"model": {"backbone": backbone}}}
+    config = load_config(str(config_at(tmp_path, finished_benchmark, methods=[method])))
+    assert lacking(config, config.methods[0], PREDICTORS.get("gazelle")) == lacks
 
 
 def test_rows_that_give_points_have_no_number_under_a_protocol_of_heatmaps(

@@ -252,7 +252,10 @@ def lacking(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor]
     kind_of_weights, _, name = backbone.partition(":")
     asked = "backbone" in {**config.settings.get("model", {}), **method.settings.get("model", {})}
     given = kind_of_weights == "local" or (kind_of_weights == "hub" and (asked or _in_cache(name)))
-    return "" if given else f"{kind.needs}, found {backbone or 'none'}"
+    if given or not backbone:
+        return "" if given else kind.needs
+    lacks = f"{name} is not on this machine" if kind_of_weights == "hub" else f"those of {backbone} are fresh"
+    return f"{kind.needs}: {lacks}"
 
 
 def _in_cache(name: str) -> bool:
