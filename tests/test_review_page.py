@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import cv2
 import numpy as np
 import pytest
 from fakes import fake_dataset
@@ -25,6 +26,7 @@ pytest.importorskip("uvicorn", reason="the review extra is not installed (pip in
 
 from review_pages import CHROMIUM, NO_WEBGL, PATIENCE_MS, SIZE, WEBGL, Screen, direction, off_deg, serving  # noqa: E402
 
+from annotation.review.predicted import Predicted  # noqa: E402
 from annotation.review.server import PAGE  # noqa: E402
 
 Open = Callable[..., Screen]
@@ -288,6 +290,53 @@ def test_a_click_in_the_overview_turns_the_view(screen: Screen) -> None:
         screen.look_at(place)
         lon, lat = (float(screen.page.locator("#view").get_attribute(f"data-{name}")) for name in ("lon", "lat"))
         assert off_deg(direction(lon, lat), place) < 0.4
+
+
+def middle_of(screen: Screen, view: str, colour: tuple[int, int, int]) -> FloatArray:
+    """Page pixel in the middle of what has a colour in a view; NaN if nothing has."""
+    shown = cv2.imdecode(np.frombuffer(screen.page.locator(f"#{view}").screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    rows, columns = np.nonzero(np.abs(shown.astype(int) - colour).sum(axis=-1) < 40)
+    box = screen.page.locator(f"#{view}").bounding_box()
+    if not len(rows):
+        return np.full(2, np.nan)
+    extent = np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]])
+    return np.array([box["x"], box["y"]]) + extent.mean(axis=0)
+
+
+def test_marks_are_drawn_where_they_are(screen: Screen) -> None:
+    without_points(screen)
+    place = direction(130.0, 60.0)
+    screen.look_at(place).press("g").click("view", sphere.exp_map(place, np.radians([6.0, 4.0]))).press("Escape")
+    for view in ("view", "overview"):  # the ring of the consensus is around the only point
+        assert np.hypot(*(middle_of(screen, view, (255, 47, 160)) - screen.place_of(view, only_point(screen)))) < 0.75
+
+
+def test_predictions_and_heat_maps_are_shown_and_hidden(data: Dataset, tmp_path: Path, show: Open) -> None:
+    place, ids = direction(-60.0, 30.0), data.annotations["sample_id"].tolist()
+    density = np.exp(50.0 * (sphere.cell_directions(128, 64) @ place - 1.0)).astype(np.float16)
+    points = np.tile(np.degrees(sphere.lonlat_from_direction(place)), (len(ids), 1))
+    model = Predicted("model", {name: row for row, name in enumerate(ids)}, points, np.stack([density] * len(ids)))
+    orange = (255, 138, 31)
+    with serving(data, tmp_path / "review.sqlite", annotator="zoe", predicted=[model]) as (url, _):
+        screen = show(url)
+        assert np.hypot(*(middle_of(screen, "overview", orange) - screen.in_overview(place))) < 0.75
+        screen.press("p")
+        assert np.isnan(middle_of(screen, "overview", orange)).all()
+        where = np.floor(screen.in_overview(place)).astype(int)
+
+        def seen() -> FloatArray:
+            shown = cv2.imdecode(np.frombuffer(screen.page.screenshot(), np.uint8), cv2.IMREAD_COLOR_RGB)
+            return shown[where[1], where[0]].astype(float)
+
+        screen.press("i")
+        plain = seen()
+        screen.press("t").wait_for("heatmap-name", "model")
+        screen.page.wait_for_load_state("networkidle")
+        screen.settled()
+        assert np.abs(seen() - plain).sum() > 60.0
+        screen.press("t")
+        assert np.abs(seen() - plain).sum() < 10.0
+        screen.page.context.close()
 
 
 # --- gaze points ------------------------------------------------------------------------------------------------------------
@@ -627,6 +676,16 @@ def test_blind_reviewers_see_nothing_of_others(data: Dataset, tmp_path: Path, sh
         assert len(store.decided()) == 1
         yan.page.context.close()
         zoe.page.context.close()
+
+
+def test_a_new_version_that_cannot_be_is_explained(screen: Screen) -> None:
+    screen.press("x")
+    screen.page.get_by_role("button", name="Write").click()
+    screen.page.locator("#result-report", has_text=re.compile(r"\w+ \w+ .+\.$")).wait_for()
+    assert "Version" not in screen.text("result-report")
+    screen.press("Escape")
+    assert not screen.page.locator("#result-dialog").is_visible()
+    refused(screen, 400)
 
 
 def test_the_reviewer_is_asked_for_a_name(data: Dataset, tmp_path: Path, browser: Any) -> None:
