@@ -171,7 +171,7 @@ def test_models_of_one_mind_are_stronger_evidence_than_models_that_disagree() ->
         assert np.degrees(one.residual[0]) == pytest.approx(50.0, abs=0.5)
         said.append(quality_of(one)[0])
     assert said[0] < 0.5 * said[1]
-    assert with_agreement([0.0, 1.0, 3.0]) == pytest.approx([np.sqrt(0.5), 1.0, np.sqrt(5.0)])
+    assert with_agreement([0.0, 1.0, 3.0]) == pytest.approx([np.sqrt(0.75), 1.0, np.sqrt(3.0)])
 
 
 def test_one_model_far_off_does_not_move_the_consensus_of_three() -> None:

@@ -4,7 +4,7 @@ Conventions
 -----------
 Those of :mod:`srgaze360.figures`; angles are degrees. Plots are saved as PNG and SVG, with the numbers in them as CSV beside.
 Pictures show a label as :mod:`srgaze360.drawing` does, every model's answer in blue and their consensus in orange, on the
-panorama and on a pinhole view that is centred between label and consensus.
+panorama and on a pinhole view that is centred between label and consensus, or on the label where they are too far apart.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from annotation.suspects.run import Suspects
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Sample
-from srgaze360.drawing import Pen, Plane, draw_people, draw_spot, save, show, style
+from srgaze360.drawing import CONSENSUS, HEAD, POINT, Pen, Plane, draw_people, draw_spot, save, show, style
 from srgaze360.figures import GRID, INK, PALETTE, STYLE, WIDTH_IN, save_figure
 from srgaze360.files import write_text
 from srgaze360.reproject import sphere_to_view
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PICTURES = 6  # worst labels that are drawn
-TYPE, DPI, ROW_IN = 7.0, 150, 1.75
-ANSWER, CONSENSUS = "#56b4e9", "#ff7f0e"
+TYPE, DPI, ROW_IN = 7.0, 150, 2.45
+ANSWER, TOGETHER = "#56b4e9", "#ff7f0e"
 PEN = Pen(line=1.1, halo=1.0, square=5.0, ring=6.5, dot=3.0, box_from=np.radians(1.0))
 VIEW = (np.radians(50.0), np.radians(110.0))
 
@@ -56,8 +58,7 @@ def scores_figure(found: Suspects) -> tuple[Figure, pd.DataFrame]:
     counts, _ = np.histogram(found.quality, edges)
     scores.stairs(counts, edges, fill=True, color=PALETTE[0])
     scores.axvline(found.below, color=PALETTE[5], linestyle="--", linewidth=1.2)
-    scores.set_yscale("log")
-    scores.set_ylim(bottom=0.8)
+    scores.yaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
     scores.set_xlim(0.0, 1.0)
     scores.set_xlabel("quality of a label")
     scores.set_ylabel("labels")
@@ -70,8 +71,9 @@ def scores_figure(found: Suspects) -> tuple[Figure, pd.DataFrame]:
         (found.suspect[known], PALETTE[5], "x", f"quality below {found.below:g}"),
     ):
         missed.plot(usual[chosen], residual[chosen], mark, color=colour, markersize=3.5, alpha=0.6, label=name, rasterized=True)
-    ends = np.array([usual.min(initial=1.0), usual.max(initial=1.0)])
-    missed.plot(ends, ends, color=INK, linewidth=1.0, label="as usual")
+    if len(usual):
+        ends = [usual.min(), usual.max()]
+        missed.plot(ends, ends, color=INK, linewidth=1.0, label="as usual")
     missed.set_xscale("log")
     missed.set_yscale("log")
     plain = mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}")
@@ -80,7 +82,7 @@ def scores_figure(found: Suspects) -> tuple[Figure, pd.DataFrame]:
         axis.set_minor_formatter(mpl.ticker.NullFormatter())
     missed.set_xlabel("usual angle (degrees)")
     missed.set_ylabel("angle from the models' consensus\nto the label (degrees)")
-    missed.legend(loc="lower right")
+    missed.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.2, handletextpad=0.4)
     data = pd.DataFrame({"quality_from": edges[:-1], "quality_to": edges[1:], "labels": counts})
     return figure, data
 
@@ -96,7 +98,15 @@ def worst_figure(found: Suspects) -> Figure:
         if found.label[row] not in shown and len(rows) < PICTURES:
             rows.append(row)
             shown.add(found.label[row])
-    figure = Figure(figsize=(WIDTH_IN, ROW_IN * 1.13 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 0.3 + ROW_IN * len(rows)), layout="constrained")
+    marks = {"label": ("o", CONSENSUS, "none"), "annotation": (".", POINT, "full"), "head": ("s", HEAD, "none"),
+             "models": ("o", ANSWER, "full"), "their consensus": ("D", TOGETHER, "full")}  # fmt: skip
+    keys = [
+        Line2D([], [], linestyle="none", marker=mark, color=colour, fillstyle=fill, label=name,
+               markeredgecolor=colour if fill == "none" else "black", markeredgewidth=1.2 if fill == "none" else 0.6)
+        for name, (mark, colour, fill) in marks.items()
+    ]  # fmt: skip
+    figure.legend(handles=keys, loc="outside upper left", ncols=len(keys), handletextpad=0.3)
     people = list(found.people.samples())
     for (whole, near), row in zip(figure.subplots(len(rows), 2, width_ratios=[2.0, 1.0], squeeze=False), rows, strict=True):
         _draw(whole, near, found, row, people[row])
@@ -109,19 +119,19 @@ def _draw(whole: Axes, near: Axes, found: Suspects, row: int, person: Sample) ->
     answers = found.opinions.directions[row][found.opinions.asked[row]]
     label = found.labels[row]
     middle = sphere.spherical_mean(np.stack([label, np.where(np.isnan(consensus), label, consensus)])).direction
-    middle = np.where(np.isnan(middle), label, middle)  # antipodes have no middle
+    if not sphere.angle_between(label, middle) < VIEW[1] / 2.0:  # too far apart for one view, or antipodes
+        middle = label
     reach = 2.4 * sphere.angle_between(middle, np.stack([label, person.head]))
     camera = Camera.from_fov("pinhole", 480, 480, float(np.clip(reach.max(), *VIEW)))
     view = Plane(camera, sphere.rotation_from_pose(*sphere.lonlat_from_direction(middle), 0.0))
     pictures = (panorama, np.asarray(sphere_to_view(panorama, view.camera, view.rotation), dtype=np.uint8))
     for axes, plane, picture in zip((whole, near), (Plane.panorama(panorama.shape[1]), view), pictures, strict=True):
         show(axes, picture)
+        edge = {"markeredgecolor": "black", "markeredgewidth": 0.6}
         for answer in answers:
-            draw_spot(axes, plane, answer, "o", color=ANSWER, markersize=4.0, markeredgecolor="black", markeredgewidth=0.6)
+            draw_spot(axes, plane, answer, "o", color=ANSWER, markersize=4.0, **edge)
         if not np.isnan(consensus).any():
-            draw_spot(
-                axes, plane, consensus, "D", color=CONSENSUS, markersize=5.0, markeredgecolor="black", markeredgewidth=0.7
-            )
+            draw_spot(axes, plane, consensus, "D", color=TOGETHER, markersize=5.0, **edge)
         draw_people(axes, plane, [person], PEN)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -132,5 +142,3 @@ def _draw(whole: Axes, near: Axes, found: Suspects, row: int, person: Sample) ->
         why.append(f"models miss it by {missed:.0f}°, usually {usual:.0f}°")
     why += found.findings[row]
     whole.set_title(f"{person.sample_id}: {', '.join(why)}", loc="left")
-    if row == found.order[0]:
-        near.set_title("label magenta, models blue, consensus orange", loc="right", fontsize=TYPE - 1.0)

@@ -205,7 +205,8 @@ def _opinion(people: Dataset, labels: FloatArray, opinions: Opinions) -> Opinion
     """What models say of labels (n, 3) of people, by the condition and what of the head makes it hard."""
     rows, groups = people.annotations, breakdown_labels(people)
     condition = (rows["suite"].astype(str) + "/" + rows["condition"].astype(str)).to_numpy(dtype=str)
-    hardness = [condition, *(groups[by] for by in HARDNESS if by in groups)]
+    # where the target is said to be out of the photo, nobody can see it; whether it is said does not change with where it is
+    hardness = [condition, rows["in_frame"].to_numpy(dtype=bool), *(groups[by] for by in HARDNESS if by in groups)]
     directions = np.where(opinions.asked[..., None], opinions.directions, np.nan)
     return opinion(labels, directions, opinions.seen, hardness, people.heads)
 
