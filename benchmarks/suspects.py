@@ -1,4 +1,4 @@
-"""How many planted label errors `annotate suspects` finds: with predictors that know the truth but for noise, and with real ones.
+"""How many planted label errors `annotate suspects` finds: with predictors that know the truth but for noise, and real ones.
 
 Errors of four kinds are planted in 5 % of the labels of a built dataset, in memory, five times over; see
 `annotation/suspects/trial.py`. Printed are means over the five, and how many errors of each kind are among the k worst labels.
