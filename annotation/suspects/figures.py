@@ -10,7 +10,7 @@ panorama and on a pinhole view that is centred between label and consensus, or o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib as mpl
 import matplotlib.ticker
@@ -99,8 +99,13 @@ def worst_figure(found: Suspects) -> Figure:
             rows.append(row)
             shown.add(found.label[row])
     figure = Figure(figsize=(WIDTH_IN, 0.3 + ROW_IN * len(rows)), layout="constrained")
-    marks = {"label": ("o", CONSENSUS, "none"), "annotation": (".", POINT, "full"), "head": ("s", HEAD, "none"),
-             "models": ("o", ANSWER, "full"), "their consensus": ("D", TOGETHER, "full")}  # fmt: skip
+    marks: dict[str, tuple[str, str, Literal["full", "none"]]] = {
+        "label": ("o", CONSENSUS, "none"),
+        "annotation": (".", POINT, "full"),
+        "head": ("s", HEAD, "none"),
+        "models": ("o", ANSWER, "full"),
+        "their consensus": ("D", TOGETHER, "full"),
+    }
     keys = [
         Line2D([], [], linestyle="none", marker=mark, color=colour, fillstyle=fill, label=name,
                markeredgecolor=colour if fill == "none" else "black", markeredgewidth=1.2 if fill == "none" else 0.6)
