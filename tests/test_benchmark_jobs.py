@@ -128,6 +128,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_side_by_side_gives_the_numbers_of_one_after_the_other(source: Path) -> None:
     learnt: dict[str, Any] = {
         "name": "direction",
