@@ -58,16 +58,14 @@ def zoom_rotation(directions: ArrayLike, centre: ArrayLike, factor: float) -> Fl
     return np.asarray(np.eye(3) + across + across @ across / (1.0 + (a * b).sum(axis=-1))[..., None, None])
 
 
-def zoom_sphere(panorama: Image, centre: ArrayLike, factor: float, matrix: ArrayLike | None = None) -> Image:
+def zoom_sphere(panorama: Image, centre: ArrayLike, factor: float, matrix: ArrayLike) -> Image:
     """Zoom a panorama (H, 2H, ...) about ``centre``, then move it by an orthogonal ``matrix`` (3, 3); bilinear, sampled once.
 
     What was seen in direction d is seen in direction ``matrix @ zoom(d, centre, factor)``.
     """
     height, width = panorama.shape[:2]
     centre, factor = _checked(centre, factor)
-    came_from = _cells(width, height)
-    if matrix is not None:
-        came_from = came_from @ np.asarray(matrix, dtype=np.float32)  # the inverse of an orthogonal matrix, as rows
+    came_from = _cells(width, height) @ np.asarray(matrix, dtype=np.float32)  # the inverse of an orthogonal matrix, as rows
     x, y, z = np.moveaxis(_zoomed(came_from, centre.astype(np.float32), 1.0 / factor), -1, 0)
     # pixel_from_direction in float32, as maps are (srgaze360.maps); labels never come from here
     u = (np.arctan2(x, z) / np.float32(2.0 * np.pi) + np.float32(0.5)) * width - np.float32(0.5)

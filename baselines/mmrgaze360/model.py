@@ -30,7 +30,7 @@ from srgaze360.errors import InputError
 
 # Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, and its target far away.
 TILT_DEG = 45.0
-# A photo shown wide is taken for a whole panorama unless photos of every width, and heads of every size in them, are seen.
+# Photos of every width, and heads of every size in them: without, it was behind where photos are shown wide.
 ZOOM = 1.6
 
 
