@@ -11,19 +11,14 @@ Directions are unit vectors (..., 3).
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
 from srgaze360.sampler import Image, Sampler
 from srgaze360.sphere import FloatArray
-
-Floats = NDArray[Any]  # float32 for pixels, float64 for labels
 
 
 def zoom(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
@@ -35,13 +30,17 @@ def zoom(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
         ``factor`` is not a positive finite number.
     """
     directions, (centre, factor) = np.asarray(directions, dtype=np.float64), _checked(centre, factor)
-    return sphere.normalise(_zoomed(directions, centre, factor)) if factor != 1.0 else directions
+    if factor == 1.0:
+        return directions
+    linear, shift = _affine(centre, factor)
+    return sphere.normalise(directions @ linear + shift)  # linear is symmetric
 
 
 def zoom_scale(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
     """By how much a zoom enlarges what surrounds directions (..., 3): ``factor`` at the centre, its inverse at the antipode."""
     directions, (centre, factor) = np.asarray(directions, dtype=np.float64), _checked(centre, factor)
-    return np.asarray(2.0 * factor / _whole(directions @ centre, factor))
+    cosine = directions @ centre
+    return np.asarray(2.0 * factor / ((1.0 + cosine) + factor**2 * (1.0 - cosine)))
 
 
 def zoom_rotation(directions: ArrayLike, centre: ArrayLike, factor: float) -> FloatArray:
@@ -65,11 +64,20 @@ def zoom_sphere(panorama: Image, centre: ArrayLike, factor: float, matrix: Array
     """
     height, width = panorama.shape[:2]
     centre, factor = _checked(centre, factor)
-    came_from = _cells(width, height) @ np.asarray(matrix, dtype=np.float32)  # the inverse of an orthogonal matrix, as rows
-    x, y, z = np.moveaxis(_zoomed(came_from, centre.astype(np.float32), 1.0 / factor), -1, 0)
-    # pixel_from_direction in float32, as maps are (srgaze360.maps); labels never come from here
-    u = (np.arctan2(x, z) / np.float32(2.0 * np.pi) + np.float32(0.5)) * width - np.float32(0.5)
-    v = (np.arctan2(y, np.hypot(x, z)) / np.float32(np.pi) + np.float32(0.5)) * height - np.float32(0.5)
+    linear, shift = _affine(centre, 1.0 / factor)
+    linear = linear @ np.asarray(matrix, dtype=np.float64).T  # from what is shown to where it came from
+    # Divided by cos(lat), a direction is a vector per column and one per row (srgaze360.maps), and so is an affine map of it.
+    lon, lat = sphere.cell_lonlat(width, height)
+    columns = linear[:, :1] * np.sin(lon) + linear[:, 2:] * np.cos(lon)
+    rows = (shift[:, None] - linear[:, 1:2] * np.sin(lat)) / np.cos(lat)
+    # float32, as maps are; labels never come from here
+    x, y, z = columns.astype(np.float32)[:, None, :] + rows.astype(np.float32)[:, :, None]
+    u = np.arctan2(x, z)
+    v = np.arctan2(y, np.sqrt(x * x + z * z))
+    pixels = np.float32(width / (2.0 * np.pi))
+    for angle, half in ((u, width / 2), (v, height / 2)):
+        angle *= pixels
+        angle += np.float32(half - 0.5)
     return Sampler(panorama, Camera.equirectangular(width), width * height)(u, v, np.empty_like(panorama))
 
 
@@ -79,18 +87,7 @@ def _checked(centre: ArrayLike, factor: float) -> tuple[FloatArray, float]:
     return sphere.normalise(centre), factor
 
 
-def _whole(cosine: Floats, factor: float) -> Floats:
-    """(1 + x) + k^2 (1 - x), for the cosine x of the angle with the centre."""
-    return (1.0 + cosine) + factor**2 * (1.0 - cosine)
-
-
-def _zoomed(directions: Floats, centre: Floats, factor: float) -> Floats:
-    """(1 + x) - k^2 (1 - x) along the centre and 2 k (d - x c) across it, over (1 + x) + k^2 (1 - x): half-angle formulas."""
-    cosine = (directions @ centre)[..., None]
-    along = (1.0 + cosine) - factor**2 * (1.0 - cosine) - 2.0 * factor * cosine
-    return np.asarray((2.0 * factor * directions + along * centre) / _whole(cosine, factor))
-
-
-@lru_cache(maxsize=4)
-def _cells(width: int, height: int) -> Floats:
-    return sphere.cell_directions(width, height).astype(np.float32)
+def _affine(centre: FloatArray, factor: float) -> tuple[FloatArray, FloatArray]:
+    """A (3, 3) and b (3,): a direction d comes to lie along A d + b, whose length is (1 + x) + k^2 (1 - x), x = c.d."""
+    along = (1.0 - factor) ** 2 * np.outer(centre, centre)
+    return 2.0 * factor * np.eye(3) + along, (1.0 - factor**2) * centre
