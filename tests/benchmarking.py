@@ -146,7 +146,7 @@ def make_plan(config: Path, out: Path, *settings: str) -> Plan:
 def run_steps(config: Path, out: Path, *settings: str, only: tuple[str, ...] = (), last: Any = STAGES[-1]) -> Bench:
     """Do a benchmark in this process."""
     plan = make_plan(config, out, *settings)
-    plan.ledger.declare(plan.config.model_dump(mode="json"), plan.config.budget.trials)
+    plan.ledger.declare(plan.config.model_dump(mode="json"), plan.config.budget.count)
     bench = Bench(plan, out)
     bench.run(plan.chosen(only, last))
     return bench

@@ -33,7 +33,7 @@ def benchmark(
     only: Annotated[
         list[str], typer.Option("--only", metavar="METHOD", help="Train, predict and score this row alone; may be repeated.")
     ] = [],  # noqa: B006
-    stop_after: Annotated[str, typer.Option(help="Last stage to do: build, train, predict, score or board.")] = "board",
+    stop_after: Annotated[str, typer.Option(help="Last stage to do: build, tune, train, predict, score or board.")] = "board",
     workers: Annotated[int, typer.Option(min=1, help="Worker processes of the build.", show_default="the cores")] = CORES,
     jobs: Annotated[
         int, typer.Option(min=1, help="Methods trained, predicted and scored side by side, each with its share of the cores.")
@@ -69,7 +69,7 @@ def benchmark(
     with locked(folder):
         plan = Plan(loaded, Ledger(folder), given)
         plan.sources()  # a folder that was not given is an error now, not later
-        plan.ledger.declare(loaded.model_dump(mode="json"), loaded.budget.trials)
+        plan.ledger.declare(loaded.model_dump(mode="json"), loaded.budget.count)
         bench = Bench(plan, folder, workers, jobs)
         bench.run(chosen)
         _show_results(bench, chosen, json)

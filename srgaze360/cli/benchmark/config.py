@@ -4,8 +4,10 @@ Conventions
 -----------
 Every learnt method gets the same budget: ``budget`` is laid over the settings of each, and what it sets no method may set
 again. Settings are nested as in :mod:`baselines.training.settings`; a method's own override ``settings``, which all learnt
-methods share. A *row* is a method under a label; its seeds are trained apart. Whatever can be said of a configuration without a
-dataset is said when it is read: unknown keys, recipes, suites, protocols, methods, sizes and settings.
+methods share. *Trials* are settings laid over those of each learnt row in turn: every row is trained with each of them from its
+first seed, and takes the one that does best on val. A *row* is a method under a label; its seeds are trained apart. Whatever
+can be said of a configuration without a dataset is said when it is read: unknown keys, recipes, suites, protocols, methods,
+sizes and settings.
 """
 
 from __future__ import annotations
@@ -59,11 +61,24 @@ class TestConfig(_Strict):
 
 
 class Budget(_Strict):
-    """What every learnt method gets: steps, panoramas in a batch, and trials of settings on val before the benchmark."""
+    """What every learnt method gets: steps, panoramas in a batch, and trials of settings on val.
+
+    ``trials`` are settings by name, tried by the benchmark itself, or the number of settings that were tried before it.
+    """
 
     steps: Annotated[int, Field(ge=1)]
     panoramas: Annotated[int, Field(ge=1)] = 16
-    trials: Annotated[int, Field(ge=0)]
+    trials: Annotated[int, Field(ge=0)] | Annotated[dict[Label, dict[str, Any]], Field(min_length=2)]
+
+    @property
+    def tried(self) -> dict[str, dict[str, Any]]:
+        """The trials that the benchmark makes, by name; none where they are a number."""
+        return self.trials if isinstance(self.trials, dict) else {}
+
+    @property
+    def count(self) -> int:
+        """The number of trials."""
+        return len(self.trials) if isinstance(self.trials, dict) else self.trials
 
     def settings(self) -> dict[str, Any]:
         """The budget as settings of a training."""
@@ -74,7 +89,7 @@ class MethodConfig(_Strict):
     """A row: a registered method under a label (its name, if none is given), with the seeds it is run from.
 
     ``train_on`` restricts the people it is trained on (:mod:`srgaze360.groups`): a value, or a list of them, by grouping.
-    ``trials`` says where more or fewer of its settings were tried on val than the budget says of all.
+    ``trials`` says how many of its settings were tried on val before the benchmark, where that is not what the budget says.
     """
 
     name: str
@@ -141,10 +156,12 @@ class BenchmarkConfig(_Strict):
             raise ValueError(f"two rows have the label {twice[0]!r}; give one of them another `label`")
         return methods
 
-    def settings_of(self, method: MethodConfig) -> dict[str, Any]:
-        """Settings of a learnt method: size, what all share, its own, and the budget over it all."""
-        shared = merged({"size": method.size or self.size}, self.settings)
-        return merged(merged(shared, method.settings), self.budget.settings())
+    def settings_of(self, method: MethodConfig, trial: str = "") -> dict[str, Any]:
+        """Settings of a learnt method: size, what all share, its own, those of a trial, and the budget over it all."""
+        settings: dict[str, Any] = {"size": method.size or self.size}
+        for more in (self.settings, method.settings, self.budget.tried.get(trial, {}), self.budget.settings()):
+            settings = merged(settings, more)
+        return settings
 
     def digest(self) -> str:
         """Digest of everything in the file."""
@@ -256,20 +273,22 @@ def check_method(config: BenchmarkConfig, method: MethodConfig) -> None:
             raise InputError(f"{where} gives {given} to {method.name!r}, which has none to set. Leave that out.")
         return
     fixed = config.budget.settings()["train"]
-    for name, value in {**config.settings, **method.settings}.items():
+    layers = [config.settings, method.settings, *config.budget.tried.values()]
+    for name, value in [pair for layer in layers for pair in layer.items()]:
         if name != "size" and not isinstance(value, dict):
             raise InputError(
                 f"{where} sets {name} to {value!r}, where names and values are expected. Mend or leave out {name}."
             )
-    if twice := sorted(set(fixed) & {*method.settings.get("train", {}), *config.settings.get("train", {})}):
+    if twice := sorted(set(fixed) & {name for layer in layers for name in layer.get("train", {})}):
         raise InputError(
             f"{where} sets train.{twice[0]}, which the budget sets for all: methods are compared at equal {twice[0]}. Change "
             "the budget, or leave that out."
         )
-    try:
-        settings_in_full(config, method)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+    for trial in config.budget.tried or ("",):
+        try:
+            settings_in_full(config, method, trial)
+        except InputError as error:
+            raise InputError(f"{where}{f', trial {trial!r}' if trial else ''}: {error}") from None
 
 
 def _check_train_on(config: BenchmarkConfig, method: MethodConfig, where: str, *, trained: bool) -> None:
@@ -290,10 +309,10 @@ def _check_train_on(config: BenchmarkConfig, method: MethodConfig, where: str, *
         )
 
 
-def settings_in_full(config: BenchmarkConfig, method: MethodConfig) -> Settings:
+def settings_in_full(config: BenchmarkConfig, method: MethodConfig, trial: str = "") -> Settings:
     """The settings a learnt method is trained with, those of its size included; raises InputError where one is none."""
     from baselines.training.resolve import resolve
     from srgaze360.predictors import PREDICTORS
 
     kind: Any = PREDICTORS.get(method.name)
-    return resolve(method.name, kind.sizes, kind.options, config.settings_of(method))
+    return resolve(method.name, kind.sizes, kind.options, config.settings_of(method, trial))

@@ -2,10 +2,11 @@
 
 Conventions
 -----------
-Stages follow one another (:data:`STAGES`): nothing is predicted on the test split before all training is over. A step's inputs
-name the products of earlier steps by their digests; they are None until those are there. So a change redoes what depends on it
-and nothing else: another seed of one row trains, predicts and scores that row; other bootstrap resamples score; another recipe
-does everything.
+Stages follow one another (:data:`STAGES`): nothing is predicted on the test split before all training is over. Where the
+budget names trials, stage ``tune`` trains every learnt row with each of them from its first seed; the best on val decides what
+its seeds are trained with. A step's inputs name the products of earlier steps by their digests; they are None until those are
+there. So a change redoes what depends on it and nothing else: another seed of one row trains, predicts and scores that row;
+other bootstrap resamples score; another recipe does everything.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from srgaze360.cli.benchmark.state import Ledger
 from srgaze360.errors import InputError, first_ids, suggestion
 from srgaze360.predictors import PREDICTORS, Predictor
 
-Stage = Literal["build", "train", "predict", "score", "board"]
+Stage = Literal["build", "tune", "train", "predict", "score", "board"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 BUILD = "build"
 HUMAN = "human"
 BOARD_FORMAT = 3  # raised where boards are made of other files, so that those that are there are made again
+JUDGED_BY = "val_deg"  # the fact of a training that trials are compared by: mean angular distance on val, degrees
 POINTS_ALONE = "gives no heatmaps, which this protocol scores"
 
 
@@ -39,6 +41,16 @@ class Step:
     method: MethodConfig | None = None
     seed: int = 0
     protocol: str = ""
+    trial: str = ""
+
+
+class Trial(NamedTuple):
+    """How a row's settings did on val, in degrees; ``taken`` where they did best."""
+
+    row: str
+    trial: str
+    val_deg: float
+    taken: bool
 
 
 class Status(NamedTuple):
@@ -89,6 +101,12 @@ class Plan:
         config = self.config
         rows = [(method, seed) for method in config.methods if method.label not in self.without for seed in method.seeds]
         found = [Step(BUILD, "build")]
+        found += [
+            Step(f"tune/{method.label}/{trial}", "tune", method, method.seeds[0], trial=trial)
+            for method in config.methods
+            if method.label not in self.without and is_learnt(self.kind(method))
+            for trial in config.budget.tried
+        ]
         found += [
             Step(f"train/{row_name(method, seed)}", "train", method, seed) for method, seed in rows if self.kind(method).trained
         ]
@@ -141,8 +159,11 @@ class Plan:
         found: dict[str, Any] = {"dataset": dataset, "version": __version__}
         if step.stage == "build":
             return {"recipe": self.recipe_digest, "limit": self.config.dataset.limit, "sources": self.sources()}
-        if step.stage == "train" and step.method:
-            settings = self.config.settings_of(step.method) if is_learnt(self.kind(step.method)) else {}
+        if step.stage in ("tune", "train") and step.method:
+            trial = step.trial or self.taken(step.method)
+            if trial is None:
+                return None
+            settings = self.config.settings_of(step.method, trial) if is_learnt(self.kind(step.method)) else {}
             only = {"train_on": step.method.train_on} if step.method.train_on else {}
             return {**found, "method": step.method.name, "seed": step.seed, "settings": settings, **only}
         if step.stage == "predict" and step.method:
@@ -156,6 +177,30 @@ class Plan:
     def _test(self) -> dict[str, Any]:
         return {"split": self.config.test.split}
 
+    def trials(self, method: MethodConfig) -> list[Trial]:
+        """How a row's trials did, as far as they are done."""
+        done = [step for step in self.steps if step.stage == "tune" and step.method == method and self.product(step.name)]
+        found = {step.trial: self.ledger.record.steps[step.name].facts[JUDGED_BY] for step in done}
+        best = min(found, key=lambda trial: found[trial], default="")  # the first of equals
+        return [Trial(method.label, trial, degrees, trial == best) for trial, degrees in found.items()]
+
+    def taken(self, method: MethodConfig) -> str | None:
+        """The trial whose settings a row is trained with; empty where there is no choice, None until all are done."""
+        if not is_learnt(self.kind(method)) or not self.config.budget.tried:
+            return ""
+        found = self.trials(method)
+        return next(one.trial for one in found if one.taken) if len(found) == len(self.config.budget.tried) else None
+
+    def tuned(self, step: Step) -> Step | None:
+        """The trial that trained what a step is to train, if one did: that of the settings taken, from the same seed."""
+        trial = self.taken(step.method) if step.method else None
+        name = f"tune/{step.method.label}/{trial}" if step.method and trial else ""
+        return next((other for other in self.steps if other.name == name and other.seed == step.seed), None)
+
+    def notes(self, method: MethodConfig) -> str:
+        """What a row's card says of how it was made."""
+        return notes(self.config, method, self.kind(method), self.taken(method) or "")
+
     def _score_inputs(self, step: Step, found: dict[str, Any]) -> dict[str, Any] | None:
         from leaderboard.protocols import find_protocol
 
@@ -165,7 +210,7 @@ class Plan:
         version = find_protocol(step.protocol).version
         card = {"label": HUMAN}
         if step.method:
-            card = {"label": step.method.label, "notes": notes(self.config, step.method, self.kind(step.method))}
+            card = {"label": step.method.label, "notes": self.notes(step.method)}
         resamples = self.config.resamples
         return {**found, **self._test, **card, "predictions": predictions, "protocol_version": version, "resamples": resamples}
 
@@ -228,16 +273,25 @@ def row_name(method: MethodConfig, seed: int) -> str:
     return f"{method.label}-seed{seed}"
 
 
-def notes(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor]) -> str:
-    """What a row's card says of how it was made."""
+def notes(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor], taken: str = "") -> str:
+    """What a row's card says of how it was made; ``taken`` is the trial whose settings it was trained with."""
     if not is_learnt(kind):
         return method.note
-    tried = config.budget.trials if method.trials is None else method.trials
-    trials = f"{tried} trial{'' if tried == 1 else 's'} of settings on val"
-    rows = settings_in_full(config, method).data.height
-    batches = f"{config.budget.steps} steps of {config.budget.panoramas} panoramas"
+    budget = config.budget
+    if budget.tried:
+        chosen = f", taken: {taken}" if taken else ""
+        before = "" if method.trials is None else f", {method.trials} before"
+        trials = f"{_counted(budget.count)}{chosen}{before}"
+    else:
+        trials = _counted(budget.count if method.trials is None else method.trials)
+    rows = settings_in_full(config, method, taken).data.height
+    batches = f"{budget.steps} steps of {budget.panoramas} panoramas"
     made = f"{method.size or config.size} at {rows} rows, {batches}, {trials}"
     return f"{made}; {method.note}" if method.note else made
+
+
+def _counted(trials: int) -> str:
+    return f"{trials} trial{'' if trials == 1 else 's'} of settings on val"
 
 
 def lacking(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor]) -> str:

@@ -72,7 +72,7 @@ class TestRun(_Record):
 
 
 class BenchmarkRecord(_Record):
-    """``benchmark.json``. ``trials`` is how many settings of each learnt method were tried on val beforehand, as declared."""
+    """``benchmark.json``. ``trials`` is how many settings of each learnt method were tried on val: by it, or as declared."""
 
     schema_version: Literal[1] = 1
     config: dict[str, Any] = Field(default_factory=dict)

@@ -4,8 +4,9 @@ Layout
 ------
 ::
 
-    OUT/ benchmark.json   scenes/   dataset/   cache/   runs/<row>/   predictions/<row>.parquet   results/<protocol>/<row>.json
-         logs/   board/<protocol>/   with index.html, board.md, records/, comparison.md, comparison.json
+    OUT/ benchmark.json   scenes/   dataset/   cache/   trials/<label>/<trial>/   runs/<row>/   predictions/<row>.parquet
+         results/<protocol>/<row>.json   logs/   board/<protocol>/   with index.html, board.md, records/, trials.csv,
+         comparison.md, comparison.json
 
 Every product is written beside its place and renamed, or (datasets, runs) goes on where it was stopped; what was made from
 other inputs is removed first. A step that fails does not stop the others.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import gc
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,7 +31,7 @@ import pandas as pd
 
 from srgaze360.cli.benchmark.config import is_learnt
 from srgaze360.cli.benchmark.jobs import LOGS, Job, Outcome, attempt, side_by_side
-from srgaze360.cli.benchmark.plan import HUMAN, Plan, Step, notes, row_name
+from srgaze360.cli.benchmark.plan import HUMAN, JUDGED_BY, Plan, Step, row_name
 from srgaze360.cli.benchmark.report import DISTANCE, TRIVIAL, Comparison, compare, markdown
 from srgaze360.cli.benchmark.state import DATASET, StepRecord, discard, run_digest
 from srgaze360.console import progress, say
@@ -38,7 +40,8 @@ from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_folder, digest, digest_file, read_json, write_text
 
 COMPARISON = "comparison.json"
-SIDE_BY_SIDE = ("train", "predict", "score")  # stages of many steps, none of which takes what another makes
+TRIALS = "trials.csv"
+SIDE_BY_SIDE = ("tune", "train", "predict", "score")  # stages of many steps, none of which takes what another makes
 MOST_REASON = 200  # letters of a reason on a board
 
 
@@ -84,6 +87,7 @@ class Bench:
         """Do the work of a step that was begun."""
         work = {
             "build": self._build,
+            "tune": self._train,
             "train": self._train,
             "predict": self._predict,
             "score": self._score,
@@ -132,7 +136,7 @@ class Bench:
     def _make_room(self, step: Step, known: StepRecord, inputs: dict[str, Any]) -> None:
         """Remove what a step made from other inputs, or what was changed since, where it would be taken for a beginning."""
         stopped = known.inputs == inputs and not known.finished
-        if step.stage == "train" and not stopped:
+        if step.stage in ("tune", "train") and not stopped:
             discard(self._run(step))
         elif step.stage == "build" and known.finished:
             if known.inputs == inputs and self.dataset.exists():
@@ -167,7 +171,8 @@ class Bench:
         return Dataset.open(self.dataset)
 
     def _run(self, step: Step) -> Path:
-        return self.root / "runs" / _row(step)
+        """Folder of what a step trains."""
+        return self.root / "trials" / _method(step).label / step.trial if step.trial else self.root / "runs" / _row(step)
 
     def _predictions(self, step: Step) -> Path:
         return self.root / "predictions" / f"{_row(step)}.parquet"
@@ -243,14 +248,26 @@ class Bench:
         method, folder = _method(step), self._run(step)
         settings = (self.plan.inputs(step) or {})["settings"]
         begun = (folder / STARTED_FILE).is_file()
+        tuned = self.plan.tuned(step) if step.stage == "train" else None
         if (folder / RUN_FILE).is_file() and not begun:
             record = read_run(folder)  # trained, and stopped before that was noted
+        elif tuned is not None:  # a trial was this very training
+            discard(folder)
+            with atomic_folder(folder) as fresh:
+                shutil.copytree(self._run(tuned), fresh, dirs_exist_ok=True)
+            record = read_run(folder)
         else:
             if not begun or self._versions_changed(folder):
                 discard(folder)  # nothing that a training could go on with
             device, cache = self.plan.config.device, self.root / "cache"
             record = train_predictor(
                 method.name, self.data, folder, step.seed, where=method.train_on, settings=settings, device=device, cache=cache
+            )
+        if step.stage == "tune" and record.facts.get(JUDGED_BY) is None:
+            raise InputError(
+                f"Expected trials of {method.label} to be judged on the val split, but its training has no {JUDGED_BY}: the "
+                "dataset has no val split, or the method does not look at it. Give the number of trials (budget.trials=1) "
+                "instead of trials."
             )
         facts = {"people": record.people, **record.facts}
         return Made(run_digest(folder), [path for path in sorted(folder.rglob("*")) if path.is_file()], facts)
@@ -288,7 +305,7 @@ class Bench:
                 file, self.data, config.test.split, out, protocol=step.protocol, resamples=config.resamples, advance=advance
             )
         if step.method:
-            card = {"name": step.method.label, "notes": notes(config, step.method, self.plan.kind(step.method))}
+            card = {"name": step.method.label, "notes": self.plan.notes(step.method)}
             samples = read_samples(samples_path(out), record)
             record = record.model_copy(update={"predictor": record.predictor.model_copy(update=card)})
             write_record(out, record, samples)
@@ -311,6 +328,8 @@ class Bench:
             build_board(fresh, fresh, beside(step.protocol, {name: name for name in self.plan.config.protocols}))
             write_text(fresh / COMPARISON, json.dumps([item._asdict() for item in comparisons], indent=1) + "\n")
             write_text(fresh / "comparison.md", markdown(comparisons))
+            if trials := [one for method in self.plan.config.methods for one in self.plan.trials(method)]:
+                write_text(fresh / TRIALS, pd.DataFrame(trials).to_csv(index=False))
             discard(out)
         files = [out / name for name in ("index.html", "board.csv", COMPARISON)]
         product = digest([digest_file(file) for file in files[1:]])
