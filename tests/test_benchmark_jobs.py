@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from benchmarking import FAILING, record_of, run_steps, write_config, write_source
 
@@ -156,16 +155,16 @@ def test_side_by_side_gives_the_numbers_of_one_after_the_other(source: Path) -> 
 
 
 def test_a_process_that_dies_or_fails_takes_no_other_with_it(source: Path, installed: dict[str, str]) -> None:
-    config = write_config(source, methods=["dying", "failing", "head-prior", "centre"])
-    words = command(config, source / "out")
+    config = write_config(source, methods=["dying", "failing", "head-prior", "latitude-prior"])
+    words = command(config, source / "out", "--stop-after", "train")  # what a failure leaves on a board: test_benchmark_use
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=installed)
     assert done.returncode == 1
     assert "2 of" in done.stderr
     steps = record_of(source / "out").steps
     assert (steps["train/dying-seed0"].error or "").startswith("Its process ended with signal 9 before the step was done.")
     assert steps["train/failing-seed0"].error == "ZeroDivisionError: the loss is not a number"
-    board = pd.read_csv(source / "out" / "board" / "spherical" / "board.csv")
-    assert {"head-prior", "centre"} <= set(board["predictor"])
+    assert steps["train/head-prior-seed0"].finished
+    assert steps["train/latitude-prior-seed0"].finished
 
 
 def test_what_a_step_leaves_behind_holds_nobody_up(source: Path, installed: dict[str, str]) -> None:
@@ -182,8 +181,8 @@ def test_what_a_step_leaves_behind_holds_nobody_up(source: Path, installed: dict
 
 
 def test_no_process_outlives_the_benchmark(source: Path, installed: dict[str, str]) -> None:
-    config = write_config(source, methods=[{"name": "waiting", "seeds": [0, 1]}, "centre"])
-    words, site = command(config, source / "out"), source / "site"
+    config = write_config(source, methods=[{"name": "waiting", "seeds": [0, 1]}])
+    words, site = command(config, source / "out", "--stop-after", "train"), source / "site"
     process = subprocess.Popen(words, env=installed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     told = [site / "pid-0", site / "pid-1"]
     try:
