@@ -23,11 +23,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 from transformers import ResNetConfig, ResNetModel
@@ -155,9 +157,9 @@ class Utilisation:
 def train(
     kind: type[NeuralPredictor], data: Dataset, size: str, device: torch.device, steps: int, cache: Path
 ) -> dict[str, Any]:
-    """Train for some steps, from a warm cache, after a few that do not count."""
+    """Train for some steps, from a warm cache; the first ten, in which libraries settle, do not count where there are more."""
     workers = max(1, (os.cpu_count() or 2) - 1) if device.type == "cuda" else 0
-    settings = kind.settings_of({"size": size, "train": {"steps": steps + 5, "validations": 1, "workers": workers}})
+    settings = kind.settings_of({"size": size, "train": {"steps": steps, "validations": 1, "workers": workers}})
     split = PreparedSplit.open(data, settings.data, cache, workers=workers)
     used = Utilisation(device)
     with tempfile.TemporaryDirectory() as folder:
@@ -165,12 +167,13 @@ def train(
         network = kind.make(settings)
         with used.watched():
             done = fit(network, TrainingLoader(split, settings, 0), None, course)
-    facts = done.facts()
+        log = pd.read_csv(Path(folder) / "log.csv")
+    settled = log.iloc[1:] if len(log) > 1 else log
     return {
-        "train people/s": facts["people_per_second"],
-        "waiting": facts["waiting"],
+        "train people/s": round(float(settled["people_per_s"].mean()), 1),
+        "waiting": round(float(settled["waiting"].mean()), 3),
         "GPU %": used.mean,
-        "train peak MB": facts["peak_memory_mb"],
+        "train peak MB": done.facts()["peak_memory_mb"],
     }
 
 
@@ -212,7 +215,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--methods", nargs="*", default=["mmrgaze360", "dualpath2021", "direction", "chong2020"])
-    parser.add_argument("--people", type=int, default=256, help="people that are asked")
+    parser.add_argument("--people", type=int, default=256, help="people that are trained on, and asked")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     device = resolve_device(options.device)
@@ -220,7 +223,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Dataset.open(options.data or small_dataset(Path(folder)))
         rows = data.select(split="train")
-        queries = [Query.of(sample, ()) for sample in rows.samples()][: options.people]
+        rows = replace(rows, annotations=rows.annotations.iloc[: options.people])
+        queries = [Query.of(sample, ()) for sample in rows.samples()]
         asked = [queries[start : start + BATCH] for start in range(0, len(queries), BATCH)]
         width = int(rows.annotations["width"].iloc[0])
         print(f"{name}; size {options.size}; {len(queries)} people on panoramas {width} x {width // 2}")

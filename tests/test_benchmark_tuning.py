@@ -8,7 +8,18 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from benchmarking import CONFIG, ORACLE, PlugIn, config_at, left_to_do, make_plan, record_of, run_steps
+from benchmarking import (
+    CONFIG,
+    ORACLE,
+    PlugIn,
+    config_at,
+    left_to_do,
+    make_plan,
+    record_of,
+    run_steps,
+    write_config,
+    write_source,
+)
 from building import run_command
 
 from leaderboard.records import read_record
@@ -123,6 +134,23 @@ def test_tuning_alone_from_the_command_line(
     assert "oracle" not in record_of(copied_benchmark).looks()
     listed = run_command(capsys, *words, "--dry-run").out
     assert "tune/oracle/mid" in listed
+
+
+@pytest.mark.slow
+def test_trials_of_a_network_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_source(tmp_path)
+    direction = {"name": "direction", "settings": {"data": {"height": 32}}}
+    trials = {"plain": {}, "slow": {"train": {"lr": 0.0001}}}
+    config = write_config(tmp_path, methods=[direction], budget={"steps": 2, "trials": trials}, human=False)
+    out = tmp_path / "out"
+    words = ("benchmark", str(config), "--out", str(out), "--jobs", "2", "--stop-after", "train")
+    assert run_command(capsys, *words).code == 0
+    steps = record_of(out).steps
+    found = {trial: steps[f"tune/direction/{trial}"].facts["val_deg"] for trial in trials}
+    best = min(found, key=lambda trial: found[trial])
+    assert steps["train/direction-seed0"].product == steps[f"tune/direction/{best}"].product
+    assert (out / "logs" / "tune" / "direction" / "slow.log").is_file()
+    assert not record_of(out).test_runs
 
 
 def test_a_method_that_no_val_judges_cannot_be_tuned(
