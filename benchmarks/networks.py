@@ -39,6 +39,7 @@ from baselines.data.prepared import PreparedSplit
 from baselines.neural import NeuralPredictor
 from baselines.training.course import Course
 from baselines.training.devices import resolve_device
+from baselines.training.logs import LOG_FILE
 from baselines.training.trainer import fit
 from srgaze360.dataset import Dataset
 from srgaze360.predictors import PREDICTORS, Query
@@ -167,7 +168,7 @@ def train(
         network = kind.make(settings)
         with used.watched():
             done = fit(network, TrainingLoader(split, settings, 0), None, course)
-        log = pd.read_csv(Path(folder) / "log.csv")
+        log = pd.read_csv(Path(folder) / LOG_FILE)
     settled = log.iloc[1:] if len(log) > 1 else log
     return {
         "train people/s": round(float(settled["people_per_s"].mean()), 1),

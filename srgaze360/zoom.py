@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
+from srgaze360.footprint import Box
+from srgaze360.lenses import LENSES
+from srgaze360.maps import Grid, TargetRays
 from srgaze360.sampler import Image, Sampler
 from srgaze360.sphere import FloatArray
 
@@ -63,22 +66,17 @@ def zoom_sphere(panorama: Image, centre: ArrayLike, factor: float, matrix: Array
     What was seen in direction d is seen in direction ``matrix @ zoom(d, centre, factor)``.
     """
     height, width = panorama.shape[:2]
+    camera = Camera.equirectangular(width)
     centre, factor = _checked(centre, factor)
     linear, shift = _affine(centre, 1.0 / factor)
-    linear = linear @ np.asarray(matrix, dtype=np.float64).T  # from what is shown to where it came from
-    # Divided by cos(lat), a direction is a vector per column and one per row (srgaze360.maps), and so is an affine map of it.
-    lon, lat = sphere.cell_lonlat(width, height)
-    columns = linear[:, :1] * np.sin(lon) + linear[:, 2:] * np.cos(lon)
-    rows = (shift[:, None] - linear[:, 1:2] * np.sin(lat)) / np.cos(lat)
-    # float32, as maps are; labels never come from here
-    x, y, z = columns.astype(np.float32)[:, None, :] + rows.astype(np.float32)[:, :, None]
-    u = np.arctan2(x, z)
-    v = np.arctan2(y, np.sqrt(x * x + z * z))
-    pixels = np.float32(width / (2.0 * np.pi))
-    for angle, half in ((u, width / 2), (v, height / 2)):
-        angle *= pixels
-        angle += np.float32(half - 0.5)
-    return Sampler(panorama, Camera.equirectangular(width), width * height)(u, v, np.empty_like(panorama))
+    came_from = linear @ np.asarray(matrix, dtype=np.float64).T
+    rays, _ = TargetRays(camera, came_from, Grid(Box(0, 0, width, height), 1, 1)).block(slice(None), slice(None))
+    # a panorama's rays are directions over cos(lat): so must the shift be, row by row
+    rays += (shift[:, None] / np.cos(sphere.cell_lonlat(width, height)[1])).astype(np.float32)[..., None]
+    plane = LENSES[camera.lens].project(rays[0], rays[1], rays[2], camera.params)
+    u = plane.u * np.float32(camera.fx) + np.float32(camera.cx - 0.5)
+    v = plane.v * np.float32(camera.fy) + np.float32(camera.cy - 0.5)
+    return Sampler(panorama, camera, width * height)(u, v, np.empty_like(panorama))
 
 
 def _checked(centre: ArrayLike, factor: float) -> tuple[FloatArray, float]:

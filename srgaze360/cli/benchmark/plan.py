@@ -184,6 +184,10 @@ class Plan:
         best = min(found, key=lambda trial: found[trial], default="")  # the first of equals
         return [Trial(method.label, trial, degrees, trial == best) for trial, degrees in found.items()]
 
+    def all_trials(self) -> list[Trial]:
+        """The trials of all rows."""
+        return [one for method in self.config.methods for one in self.trials(method)]
+
     def taken(self, method: MethodConfig) -> str | None:
         """The trial whose settings a row is trained with; empty where there is no choice, None until all are done."""
         if not is_learnt(self.kind(method)) or not self.config.budget.tried:
@@ -191,15 +195,19 @@ class Plan:
         found = self.trials(method)
         return next(one.trial for one in found if one.taken) if len(found) == len(self.config.budget.tried) else None
 
-    def tuned(self, step: Step) -> Step | None:
-        """The trial that trained what a step is to train, if one did: that of the settings taken, from the same seed."""
-        trial = self.taken(step.method) if step.method else None
-        name = f"tune/{step.method.label}/{trial}" if step.method and trial else ""
-        return next((other for other in self.steps if other.name == name and other.seed == step.seed), None)
-
     def notes(self, method: MethodConfig) -> str:
         """What a row's card says of how it was made."""
-        return notes(self.config, method, self.kind(method), self.taken(method) or "")
+        if not is_learnt(self.kind(method)):
+            return method.note
+        budget, taken = self.config.budget, self.taken(method) or ""
+        tried = budget.count if budget.tried or method.trials is None else method.trials
+        trials = f"{tried} trial{'' if tried == 1 else 's'} of settings on val"
+        if budget.tried:
+            trials += f", taken: {taken}" if taken else ""
+            trials += "" if method.trials is None else f", {method.trials} before"
+        full = settings_in_full(self.config, method, taken)
+        made = f"{full.size} at {full.data.height} rows, {budget.steps} steps of {budget.panoramas} panoramas, {trials}"
+        return f"{made}; {method.note}" if method.note else made
 
     def _score_inputs(self, step: Step, found: dict[str, Any]) -> dict[str, Any] | None:
         from leaderboard.protocols import find_protocol
@@ -224,6 +232,8 @@ class Plan:
             "format": BOARD_FORMAT,
             "protocols": list(self.config.protocols),
         }
+        if trials := self.all_trials():
+            shown["trials"] = [list(one) for one in trials]
         return {**found, "records": records, "without": self.notices(step.protocol), **shown}
 
     def notices(self, protocol: str) -> dict[str, str]:
@@ -271,27 +281,6 @@ class Plan:
 def row_name(method: MethodConfig, seed: int) -> str:
     """A row and seed, as part of file names."""
     return f"{method.label}-seed{seed}"
-
-
-def notes(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor], taken: str = "") -> str:
-    """What a row's card says of how it was made; ``taken`` is the trial whose settings it was trained with."""
-    if not is_learnt(kind):
-        return method.note
-    budget = config.budget
-    if budget.tried:
-        chosen = f", taken: {taken}" if taken else ""
-        before = "" if method.trials is None else f", {method.trials} before"
-        trials = f"{_counted(budget.count)}{chosen}{before}"
-    else:
-        trials = _counted(budget.count if method.trials is None else method.trials)
-    rows = settings_in_full(config, method, taken).data.height
-    batches = f"{budget.steps} steps of {budget.panoramas} panoramas"
-    made = f"{method.size or config.size} at {rows} rows, {batches}, {trials}"
-    return f"{made}; {method.note}" if method.note else made
-
-
-def _counted(trials: int) -> str:
-    return f"{trials} trial{'' if trials == 1 else 's'} of settings on val"
 
 
 def lacking(config: BenchmarkConfig, method: MethodConfig, kind: type[Predictor]) -> str:

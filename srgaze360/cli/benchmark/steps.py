@@ -20,7 +20,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from operator import attrgetter
@@ -248,13 +248,13 @@ class Bench:
         method, folder = _method(step), self._run(step)
         settings = (self.plan.inputs(step) or {})["settings"]
         begun = (folder / STARTED_FILE).is_file()
-        tuned = self.plan.tuned(step) if step.stage == "train" else None
+        trial = self.plan.taken(method) if step.stage == "train" and step.seed == method.seeds[0] else ""
         if (folder / RUN_FILE).is_file() and not begun:
             record = read_run(folder)  # trained, and stopped before that was noted
-        elif tuned is not None:  # a trial was this very training
+        elif trial:  # it was this very training
             discard(folder)
             with atomic_folder(folder) as fresh:
-                shutil.copytree(self._run(tuned), fresh, dirs_exist_ok=True)
+                shutil.copytree(self._run(replace(step, trial=trial)), fresh, dirs_exist_ok=True)
             record = read_run(folder)
         else:
             if not begun or self._versions_changed(folder):
@@ -328,7 +328,7 @@ class Bench:
             build_board(fresh, fresh, beside(step.protocol, {name: name for name in self.plan.config.protocols}))
             write_text(fresh / COMPARISON, json.dumps([item._asdict() for item in comparisons], indent=1) + "\n")
             write_text(fresh / "comparison.md", markdown(comparisons))
-            if trials := [one for method in self.plan.config.methods for one in self.plan.trials(method)]:
+            if trials := self.plan.all_trials():
                 write_text(fresh / TRIALS, pd.DataFrame(trials).to_csv(index=False))
             discard(out)
         files = [out / name for name in ("index.html", "board.csv", COMPARISON)]
