@@ -154,29 +154,22 @@ def test_side_by_side_gives_the_numbers_of_one_after_the_other(source: Path) -> 
     assert (source / "two" / "logs" / "train" / "direction-seed1.log").is_file()
 
 
-def test_a_process_that_dies_or_fails_takes_no_other_with_it(source: Path, installed: dict[str, str]) -> None:
-    config = write_config(source, methods=["dying", "failing", "head-prior", "latitude-prior"])
-    words = command(config, source / "out", "--stop-after", "train")  # what a failure leaves on a board: test_benchmark_use
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=installed)
-    assert done.returncode == 1
-    assert "2 of" in done.stderr
-    steps = record_of(source / "out").steps
-    assert (steps["train/dying-seed0"].error or "").startswith("Its process ended with signal 9 before the step was done.")
-    assert steps["train/failing-seed0"].error == "ZeroDivisionError: the loss is not a number"
-    assert steps["train/head-prior-seed0"].finished
-    assert steps["train/latitude-prior-seed0"].finished
-
-
-def test_what_a_step_leaves_behind_holds_nobody_up(source: Path, installed: dict[str, str]) -> None:
-    config = write_config(source, methods=["forking", {"name": "lingering", "seeds": [0, 1]}, "centre"])
-    words = command(config, source / "out", "--json", "--stop-after", "train")
-    # into a file: a pipe would stay open with what the forked process holds
-    with (source / "said.json").open("w") as said:
-        subprocess.run(words, stdout=said, stderr=subprocess.DEVNULL, check=False, env=installed, timeout=200)
+def test_a_step_that_dies_fails_or_leaves_things_behind_holds_nobody_up(source: Path, installed: dict[str, str]) -> None:
+    methods = ["forking", "dying", "failing", {"name": "lingering", "seeds": [0, 1]}, "head-prior"]
+    words = command(write_config(source, methods=methods), source / "out", "--json", "--stop-after", "train")
+    # into files: a pipe would stay open with what the forked process holds
+    with (source / "said.json").open("w") as said, (source / "told").open("w") as told:
+        done = subprocess.run(words, stdout=said, stderr=told, check=False, env=installed, timeout=200)
     os.kill(int((source / "site" / "forked").read_text()), signal.SIGKILL)  # it is still there: nobody waited for it
+    assert done.returncode == 1
+    assert "3 of" in (source / "told").read_text()
+    steps = record_of(source / "out").steps
+    for name in ("dying", "forking"):
+        assert (steps[f"train/{name}-seed0"].error or "").startswith("Its process ended with signal 9 before it was done.")
+    assert steps["train/failing-seed0"].error == "ZeroDivisionError: the loss is not a number"
     states = {step["step"]: step["state"] for step in json.loads((source / "said.json").read_text())["steps"]}
-    assert states["train/lingering-seed0"] == states["train/lingering-seed1"] == "done"
-    assert states["train/forking-seed0"] == "to do"
+    assert {states[f"train/{name}"] for name in ("lingering-seed0", "lingering-seed1", "head-prior-seed0")} == {"done"}
+    assert {states[f"train/{name}-seed0"] for name in ("forking", "dying", "failing")} == {"to do"}
     assert "what a stranger's code prints" in (source / "out" / "logs" / "train" / "lingering-seed0.log").read_text()
 
 

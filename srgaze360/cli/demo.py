@@ -13,15 +13,17 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from srgaze360.errors import InputError
+from srgaze360.errors import CheckFailed, InputError
 
 if TYPE_CHECKING:
     from leaderboard.records import ScoreRecord
+    from srgaze360.cli.jobs import Outcome
 
 MARKER = ".srgaze360-demo"
 SEED = 360
@@ -29,8 +31,9 @@ WIDTH = 1024  # of rendered panoramas: that of the demo's recipe
 PANORAMAS = 0.1  # rendered panoramas per photo
 STEPS = 180  # of each network: enough to beat what does not look, far from what it could reach
 LOOKS = 4  # at val
-LEARNT = {"direction": 3.0, "dualpath2021": 1.0, "mmrgaze360": 2 / 3}  # multiples of the steps, by what a step costs
-TRAINED = ("latitude-prior", "head-prior", *LEARNT)
+# multiples of the steps, by what a step costs; what takes longest is begun first
+LEARNT = {"mmrgaze360": 2 / 3, "dualpath2021": 1.0, "direction": 3.0}
+TRAINED = (*LEARNT, "head-prior", "latitude-prior")
 UNTRAINED = ("random", "centre", "region-chance")
 
 
@@ -47,9 +50,10 @@ def demo(
             min=1, help="Training steps of the small networks; three times as many for direction, two thirds for mmrgaze360."
         ),
     ] = STEPS,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.", show_default="the cores of this machine")] = (
-        os.cpu_count() or 1
-    ),
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Worker processes; networks trained at a time.", show_default="the cores of this machine"),
+    ] = (os.cpu_count() or 1),
 ) -> None:
     """Go the whole way on embedded data: photos, dataset, predictors, scores, board, pictures. Minutes, no download."""
     from srgaze360.console import say
@@ -58,7 +62,8 @@ def demo(
     started = time.monotonic()
     _make_sources(out, photos, workers)
     _build(out, workers)
-    records = _compare(out, steps)
+    _train(out, steps, workers)
+    records = _compare(out)
     _show(out)
     _close(out, records)
     for line in _summary(out, records, time.monotonic() - started):
@@ -121,9 +126,51 @@ def _build(out: Path, workers: int) -> None:
         build(plan, recipe, gaze, background, out / "dataset", workers=workers, advance=advance)
 
 
-def _compare(out: Path, steps: int) -> list[ScoreRecord]:
-    """Train, predict, score and collect every predictor of the demo, and the annotators themselves."""
+def _train(out: Path, steps: int, workers: int) -> None:
+    """Train what learns, side by side: so small a network has little to do for a second core."""
+    from rich.markup import escape
+
+    from srgaze360.cli.jobs import Job, side_by_side
+    from srgaze360.console import progress, say
+
+    def announce(command: str) -> None:
+        say(f"[bold]$ srgaze360 {escape(command)}[/bold]")
+
+    failed: dict[str, str] = {}
+    jobs: list[Job[None]] = []
+    with progress("  training", len(TRAINED)) as advance:
+
+        def end(name: str, outcome: Outcome[None]) -> None:
+            if outcome.error:
+                failed[name] = outcome.error
+            say(f"  {name}: {'failed' if outcome.error else 'trained'} in {outcome.seconds:.0f} s")
+            advance(1)
+
+        for name in TRAINED:
+            count = math.ceil(steps * LEARNT.get(name, 0.0))
+            settings = {"train": {"steps": count, "validations": LOOKS}} if count else {}
+            options = f" --cache {out / 'cache'} --set train.steps={count} --set train.validations={LOOKS}" if count else ""
+            command = f"train {name} --data {out / 'dataset'} --out {out / 'runs' / name} --seed {SEED}{options}"
+            work = partial(_train_one, out, name, settings)
+            jobs.append(Job(name, work, out / "logs" / f"{name}.log", partial(announce, command), partial(end, name)))
+        side_by_side(jobs, workers)
+    if failed:
+        listed = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise CheckFailed(
+            f"Expected {len(TRAINED)} predictors to be trained, {len(failed)} failed: {listed} What they said is in "
+            f"{out / 'logs'}; run the demo again with --workers 1 to train one after the other."
+        )
+
+
+def _train_one(out: Path, name: str, settings: dict[str, Any]) -> None:
     from baselines.training.runs import train_predictor
+    from srgaze360.dataset import Dataset
+
+    train_predictor(name, Dataset.open(out / "dataset"), out / "runs" / name, seed=SEED, settings=settings, cache=out / "cache")
+
+
+def _compare(out: Path) -> list[ScoreRecord]:
+    """Predict, score and collect every predictor of the demo, and the annotators themselves."""
     from leaderboard.board import add_record, build_board
     from leaderboard.predicting import predict_split
     from leaderboard.scoring import score_file
@@ -133,14 +180,6 @@ def _compare(out: Path, steps: int) -> list[ScoreRecord]:
     people = len(data.select(split="test"))
     models = {name: str(out / "runs" / name) for name in TRAINED} | {name: name for name in UNTRAINED}
     cache = out / "cache"
-    for name in TRAINED:
-        count = math.ceil(steps * LEARNT.get(name, 0.0))
-        budget = {"train": {"steps": count, "validations": LOOKS}} if count else {}
-        options = f" --cache {cache} --set train.steps={count} --set train.validations={LOOKS}" if count else ""
-        command = f"train {name} --data {out / 'dataset'} --out {models[name]} --seed {SEED}{options}"
-        with _step(command, "training", 1) as advance:
-            train_predictor(name, data, Path(models[name]), seed=SEED, settings=budget, cache=cache)
-            advance(1)
     records = []
     for name in (*models, "human"):
         result = out / "results" / f"{name}.json"

@@ -25,22 +25,26 @@ from functools import cached_property, partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from srgaze360.cli.benchmark.config import is_learnt
-from srgaze360.cli.benchmark.jobs import LOGS, Job, Outcome, attempt, side_by_side
 from srgaze360.cli.benchmark.plan import HUMAN, JUDGED_BY, Plan, Step, row_name
 from srgaze360.cli.benchmark.report import DISTANCE, TRIVIAL, Comparison, compare, markdown
-from srgaze360.cli.benchmark.state import DATASET, StepRecord, discard, run_digest
+from srgaze360.cli.benchmark.state import DATASET, Ledger, StepRecord, discard, run_digest
+from srgaze360.cli.jobs import Job, Outcome, attempt, side_by_side
 from srgaze360.console import progress, say
 from srgaze360.dataset import ANNOTATIONS_FILE, INFO_FILE, MANIFEST_FILE, Dataset
 from srgaze360.errors import InputError, first_ids
 from srgaze360.files import atomic_folder, digest, digest_file, read_json, write_text
 
+if TYPE_CHECKING:
+    from srgaze360.cli.benchmark.config import BenchmarkConfig
+
 COMPARISON = "comparison.json"
 TRIALS = "trials.csv"
+LOGS = "logs"  # folder in that of the benchmark: a file for each step done in a process of its own
 SIDE_BY_SIDE = ("tune", "train", "predict", "score")  # stages of many steps, none of which takes what another makes
 MOST_REASON = 200  # letters of a reason on a board
 
@@ -76,7 +80,7 @@ class Bench:
         for stage, group in groupby(steps, key=attrgetter("stage")):
             todo = [step for step in group if self.plan.status(step).state == "to do"]
             if self.jobs > 1 and len(todo) > 1 and stage in SIDE_BY_SIDE:
-                side_by_side([(step, partial(self._begin_job, step)) for step in todo], self.jobs, self._end)
+                side_by_side([self._job(step) for step in todo], self.jobs)
                 continue
             for step in todo:
                 self._begin(step)
@@ -109,12 +113,12 @@ class Bench:
             label = _method(step).label
             ledger.look(label, step.seed, inputs["run"] or None, self.data.info.label_digest, config.test.split)
 
-    def _begin_job(self, step: Step, threads: int) -> Job:
-        self._begin(step)
+    def _job(self, step: Step) -> Job[Made]:
+        work = partial(_made, self.plan.config, self.root, dict(self.plan.given), step.name)
         log = self.root / LOGS / f"{step.name}.log"
-        return Job(self.plan.config, self.root, dict(self.plan.given), step.name, threads, log)
+        return Job(step.name, work, log, partial(self._begin, step), partial(self._end, step))
 
-    def _end(self, step: Step, outcome: Outcome) -> None:
+    def _end(self, step: Step, outcome: Outcome[Made]) -> None:
         from rich.markup import escape
 
         ledger = self.plan.ledger
@@ -354,6 +358,13 @@ class Bench:
             elif score.method.name in TRIVIAL:
                 trivial.setdefault(score.method.label, []).append(samples)
         return compare(learnt, trivial, list(suites), n_resamples=self.plan.config.resamples)
+
+
+def _made(config: BenchmarkConfig, root: Path, given: dict[str, Path], name: str) -> Made:
+    """Do a step's work in a process of its own."""
+    plan = Plan(config, Ledger(root), given)
+    step = next(step for step in plan.steps if step.name == name)
+    return Bench(plan, root).make(step)
 
 
 def _method(step: Step) -> Any:  # noqa: ANN401 - MethodConfig; steps of a row have one
