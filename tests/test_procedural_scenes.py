@@ -43,21 +43,22 @@ def test_shares_of_flags_are_plausible():
 
 @pytest.fixture(scope="module")
 def around():
-    """(head lon, head lat, target lat, arc) of everybody in 200 scenes, degrees, by plain trigonometry."""
-    rows = []
-    for scene in scenes(200, "around"):
+    """(head lon, head lat, target lat, arc) of everybody in 120 scenes, degrees, by plain trigonometry; and how faces turn."""
+    rows, faces = [], Counter()
+    for scene in scenes(120, "around"):
         for figure in scene.figures:
             label = panorama_label(scene, figure)
             (hx, hy, hz), (tx, ty, tz) = label.head, figure.gaze.point - scene.camera
             distance = np.sqrt(tx * tx + ty * ty + tz * tz)
             arc = np.arccos(np.clip((hx * tx + hy * ty + hz * tz) / distance, -1.0, 1.0))
             rows.append([np.arctan2(hx, hz), np.arcsin(-hy), np.arcsin(-ty / distance), arc])
-    return np.degrees(rows).T
+            faces[label.flags.face] += 1
+    return np.degrees(rows).T, faces
 
 
 def test_around_scenes_have_people_and_targets_on_all_sides(around):
-    lons, head_lats, lats, arcs = around
-    assert len(arcs) > 500
+    lons, head_lats, lats, arcs = around[0]
+    assert len(arcs) > 300
     assert np.mean(arcs > 60.0) > 0.5
     assert np.mean(arcs > 90.0) > 0.3
     assert np.mean(arcs > 120.0) > 0.12
@@ -70,8 +71,8 @@ def test_around_scenes_have_people_and_targets_on_all_sides(around):
     assert np.ptp(np.quantile(head_lats, [0.05, 0.95])) > 25.0
 
 
-def test_faces_turn_all_ways_in_around_scenes():
-    faces = Counter(panorama_label(scene, figure).flags.face for scene in scenes(60, "around") for figure in scene.figures)
+def test_faces_turn_all_ways_in_around_scenes(around):
+    faces = around[1]
     assert min(faces[side] for side in ("front", "side", "back")) > 0.04 * sum(faces.values())
 
 

@@ -255,7 +255,7 @@ def test_where_published_numbers_are_shown(protocol: str, dataset: str, split: s
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A board over a made-up dataset that bears the name of GazeFollow360."""
     folder = tmp_path_factory.mktemp("published")
-    data = fake_dataset(folder / "data", people=40)
+    data = fake_dataset(folder / "data", people=16)
     data = replace(data, info=data.info.model_copy(update={"name": "GazeFollow360"}))
     for name, spread in (("near", 0.1), ("far", 1.0)):
         add_record(result(folder, data, name, spread, heatmaps=True, protocol="gazefollow360"), folder / "board")

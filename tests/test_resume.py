@@ -61,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted build; ``gf`` beside it is its source."""
     folder = tmp_path_factory.mktemp("resume")
     write_gazefollow(folder / "gf", test=10, scale=4)
-    run_build(folder / "whole", f"gazefollow={folder / 'gf'}", recipe="mixed", settings=many(30), name="mixed-custom")
+    run_build(folder / "whole", f"gazefollow={folder / 'gf'}", recipe="mixed", settings=many(20), name="mixed-custom")
     return folder / "whole"
 
 
@@ -70,7 +70,7 @@ def test_builds_killed_at_random_end_the_same(whole: Path, tmp_path: Path) -> No
     rng = np.random.default_rng(0)
     out = tmp_path / "out"
     words = [sys.executable, "-m", "srgaze360"]
-    words += command(out, f"gazefollow={whole.parent / 'gf'}", settings=many(30), workers=2)
+    words += command(out, f"gazefollow={whole.parent / 'gf'}", settings=many(20), workers=2)
     shards = out / ".build" / "shards"
     for done in (1, 5):  # so many shards are done at least when it is killed, a moment later
         process = subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -90,7 +90,7 @@ def test_builds_killed_at_random_end_the_same(whole: Path, tmp_path: Path) -> No
     assert finished.returncode == 0, finished.stderr
     report = json.loads(finished.stdout)
     assert report["kept"] > 32 * (kept - 1)  # what was done is not done again; the last shard is a short one
-    assert report["made"] + report["kept"] == 300
+    assert report["made"] + report["kept"] == 200
     assert files(out) == files(whole)
     assert not list(out.rglob(TEMPORARY_PATTERN))
     assert verify(out) == []
@@ -110,7 +110,7 @@ def test_builds_that_end_while_the_dataset_is_written_end_the_same(
         raise Killed
 
     out, pair = tmp_path / "out", f"gazefollow={whole.parent / 'gf'}"
-    build = {"recipe": "mixed", "settings": many(30), "name": "mixed-custom"}
+    build = {"recipe": "mixed", "settings": many(20), "name": "mixed-custom"}
     shutil.copytree(whole, out)  # all shards are done
     for file in [path for path in out.iterdir() if path.is_file()]:
         file.unlink()
@@ -121,7 +121,7 @@ def test_builds_that_end_while_the_dataset_is_written_end_the_same(
     assert not (out / "dataset.yaml").exists()
     (out / ".annotations.99.tmp.parquet").write_bytes(b"left behind")
     report = run_build(out, pair, **build)
-    assert (report.made, report.kept) == (0, 300)
+    assert (report.made, report.kept) == (0, 200)
     assert files(out) == files(whole)
     assert not list(out.rglob(TEMPORARY_PATTERN))
 
