@@ -11,11 +11,12 @@ import torch
 from neural_batches import make_batch, turned
 
 from baselines.data.batch import Batch
-from baselines.mmrgaze360.arc import ARC_MAPS, KNOTS_DEG, SightArc, arc_maps, polar, profile
+from baselines.mmrgaze360.arc import ARC_MAPS, KNOTS_DEG, SightArc, arc_maps, points_along, polar, profile, quantiles
 from baselines.mmrgaze360.fov import COORDINATES, SURROUNDINGS, field_of_view, surroundings
 from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.model import MMRGaze360, MMRGaze360Network
 from baselines.mmrgaze360.sightline import GazeGenerator, SightLine
+from baselines.mmrgaze360.verdict import mixed
 from baselines.nets import geometry
 from baselines.training.losses import counts, objective, sums
 from baselines.training.settings import Settings
@@ -110,7 +111,7 @@ def test_the_arc_is_sure_of_its_azimuth_and_open_in_depth(batch: Batch) -> None:
             weight.zero_()
         made.say[-1].bias[:2] = torch.tensor([0.0, 5.0])  # due north
         cells = polar(batch.frames, 32)
-        density = made(torch.zeros(5, 8), cells)
+        density = made(torch.zeros(5, 8), cells).density
         maps = arc_maps(density, torch.tensor([[0.0, 1.0]] * 5), cells)
     torch.testing.assert_close(density, 5.0 * cells.azimuths[:, 1])
     far = torch.sin(cells.arcs) > 0.3
@@ -122,6 +123,34 @@ def test_the_arc_is_sure_of_its_azimuth_and_open_in_depth(batch: Batch) -> None:
     assert (maps[:, 0].amax((-2, -1)) == 0).all()
     torch.testing.assert_close(maps[:, 2][north], cells.azimuths[:, 1][north] ** 40)
     assert (maps[:, 1][density < -1] < 1e-3).all()
+
+
+def test_quantiles_cut_the_mass_of_rings_into_equal_parts() -> None:
+    """Against a fine sum in float64; and uniform over the sphere, where the mass up to an arc is (1 - cos) / 2."""
+    values = 2.0 * torch.randn(4, len(KNOTS_DEG), generator=torch.Generator().manual_seed(0))
+    values[0] = 0.0
+    values[1] = torch.tensor([0.0, 9, 9, -9, -9, -9, -9, -9, -9, -9, 4, 4])  # near or far, nothing between
+    found = quantiles(values, 5).double().numpy()
+    np.testing.assert_allclose((1.0 - np.cos(found[0])) / 2.0, [0.1, 0.3, 0.5, 0.7, 0.9], atol=1e-4)
+    arcs = (np.arange(200_000) + 0.5) * np.pi / 200_000
+    for person in range(4):
+        mass = np.exp(np.interp(np.degrees(arcs), KNOTS_DEG, values[person].numpy())) * np.sin(arcs)
+        up_to = np.cumsum(mass) / mass.sum()
+        np.testing.assert_allclose(np.interp(found[person], arcs, up_to), [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.02)
+    near, far = found[1] < np.radians(15.0), found[1] > np.radians(90.0)
+    assert near.any()
+    assert far.any()
+    assert (near | far).all()
+
+
+def test_points_along_an_azimuth_are_where_the_exponential_map_leads(batch: Batch) -> None:
+    azimuth = torch.nn.functional.normalize(torch.randn(5, 2, generator=torch.Generator().manual_seed(1)), dim=-1)
+    arcs = torch.tensor([[0.1, 1.0, 3.0]] * 5)
+    found = points_along(arcs, batch.heads, batch.frames, azimuth).numpy()
+    for person in range(5):
+        head = sphere.normalise(batch.heads[person].double().numpy())
+        tangents = arcs[person].double().numpy()[:, None] * azimuth[person].double().numpy()
+        np.testing.assert_allclose(found[person], sphere.exp_map(head, tangents), atol=1e-5)
 
 
 # --- 360-FoV ----------------------------------------------------------------------------------------------------------
@@ -165,6 +194,7 @@ SWITCHES: list[dict[str, Any]] = [
     {"reborn": "off"},
     {"reborn": "recycle", "recycle_every": 1},
     {"arc": False},
+    {"arc": False, "points": 0},
     {"context": False},
     {"coarse": False},
     {"fov": False},
@@ -185,7 +215,7 @@ def test_every_weight_is_reached_by_the_loss(model: dict[str, Any], batch: Batch
     loss = settings(**model).loss
     objective(sums(output, batch, loss), counts(batch), loss).backward()
     unreached = [name for name, weight in made.named_parameters() if weight.grad is None or not weight.grad.abs().sum() > 0]
-    assert [name for name in unreached if model.get("points") != 0 or "multiples" not in name] == []  # no points to place
+    assert unreached == []
     made.after_step(torch.optim.AdamW(made.parameters()), 1, torch.Generator().manual_seed(0))
 
 
@@ -203,7 +233,7 @@ def test_turning_the_panorama_turns_the_answer(columns: int, batch: Batch) -> No
 
 def test_what_a_head_is_told_of_its_surroundings_is_what_lies_there(batch: Batch) -> None:
     """Painting over the far side of a panorama leaves the context alone; painting over the head's side does not."""
-    made = network(context=True)
+    made = network()
     asked: list[torch.Tensor] = []
     made.context.register_forward_hook(lambda *call: asked.append(call[1][0]))  # type: ignore[union-attr]
     coarse = sum(made.encoder.channels[-2:])
@@ -233,11 +263,43 @@ def test_the_coarse_part_of_fusion_sees_farther() -> None:
         owner, features = torch.zeros(1, dtype=torch.int64), torch.randn(1, 32)
         # group normalisation lets everything see the mean of everything: what is left of the effect far away is that
         with torch.no_grad():
-            before = fusion(scene, owner, maps, features)
+            before = fusion(scene, owner, maps, features).heatmap
             scene[..., 16, 32] += 5.0
-            moved = (fusion(scene, owner, maps, features) - before).abs()[0]
+            moved = (fusion(scene, owner, maps, features).heatmap - before).abs()[0]
         reach[coarse] = float(moved[16, 40] / moved[16, 32])
     assert reach[True] > 3.0 * reach[False]
+
+
+def test_the_heatmap_agrees_with_the_verdict_and_keeps_what_it_says_within_each_part() -> None:
+    torch.manual_seed(0)
+    before, odds = 3.0 * torch.randn(3, 16, 32), torch.tensor([-2.0, 0.5, 4.0])
+    inside = torch.zeros(3, 16, 32, dtype=torch.bool)
+    inside[0, 4:10, 3:20] = inside[1, 7:9, 28:] = inside[2, :, 5:] = True
+    after = mixed(before, torch.where(inside, 40.0, -40.0), odds)
+    old, new = (geometry.log_probabilities(logits).double().exp() for logits in (before, after))
+    for person in range(3):
+        assert float(new[person][inside[person]].sum()) == pytest.approx(float(torch.sigmoid(odds[person])), abs=1e-5)
+        for place in (inside[person], ~inside[person]):
+            ratio = (new[person] / old[person])[place].numpy()
+            np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
+
+
+def test_a_panorama_that_is_all_photo_keeps_its_heatmap() -> None:
+    before = torch.randn(2, 16, 32, generator=torch.Generator().manual_seed(0))
+    after = mixed(before, torch.full_like(before, 30.0), torch.tensor([12.0, 12.0]))
+    torch.testing.assert_close(geometry.log_probabilities(after), geometry.log_probabilities(before), atol=1e-4, rtol=0)
+
+
+def test_the_verdict_learns_from_its_own_loss_alone(batch: Batch) -> None:
+    made = network()
+    assert made.verdict is not None
+    judge, photo = made.verdict.judge[-1].weight, made.verdict.photo[-1].weight
+    output = made(batch)
+    geometry.log_probabilities(output.heatmap)[:, 3, 5].sum().backward(retain_graph=True)
+    assert judge.grad is None
+    assert photo.grad.abs().max() > 0
+    output.in_frame.sum().backward()
+    assert judge.grad.abs().max() > 0
 
 
 def test_sizes_and_options_are_checked() -> None:

@@ -36,6 +36,13 @@ def test_the_cells_are_those_of_the_sphere(height):
     close(geometry.cell_solid_angles(height, CPU), sphere.cell_solid_angles(2 * height, height), 1e-6)
 
 
+def test_means_over_the_sphere_are_integrals_of_known_value():
+    """Mean of 1 is 1, of z^2 is 1/3, of max(0, z) is 1/4; the mean over the picture's cells would give poles too much."""
+    z = -geometry.cell_directions(256, CPU)[..., 1].double()
+    found = geometry.sphere_mean(torch.stack([torch.ones_like(z), z**2, z.clamp_min(0.0)]).expand(2, -1, -1, -1))
+    close(found, np.tile([1.0, 1.0 / 3.0, 0.25], (2, 1)), 1e-4)
+
+
 def test_cells_first_asked_for_in_inference_serve_in_training():
     with torch.inference_mode():
         geometry.cell_cosines(torch.zeros(1, 3), 22)

@@ -10,17 +10,20 @@ head shows, and the arc is what it leaves open; the density has one factor for e
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from baselines.nets.blocks import mlp
-from baselines.nets.geometry import cell_cosines
+from baselines.nets.geometry import cell_cosines, normalised, rotated
 
 KNOTS_DEG = (0.0, 4.0, 8.0, 12.0, 18.0, 25.0, 35.0, 50.0, 70.0, 95.0, 130.0, 180.0)  # denser where most targets are
 SHARPNESS = (4.0, 40.0)  # of the wedges around the azimuth
 ARC_MAPS = 2 + len(SHARPNESS)
+START_DEG = 20.0  # a fresh profile falls by a factor of e in so many degrees: where most targets are
+RINGS = 180  # that the mass along an arc is counted in
 FAINTEST = -20.0  # of a log-density below its peak, as a network is told of it
 
 
@@ -42,8 +45,15 @@ def polar(frames: Tensor, height: int) -> Polar:
     return Polar(seen[:, :2] / torch.sqrt(square + 1e-4)[:, None], torch.atan2(torch.sqrt(square), seen[:, 2]))
 
 
+class Along(NamedTuple):
+    """``density`` (B, h, 2h): logits; ``profile`` (B, knots): the logits' part that depends on the arc, at the knots."""
+
+    density: Tensor
+    profile: Tensor
+
+
 class SightArc(nn.Module):
-    """Logits (B, h, 2h) of the density a . t + f(arc): a von Mises density about a's azimuth, times a profile along the arc.
+    """The density with logits a . t + f(arc): a von Mises density about a's azimuth, times a profile along the arc.
 
     ``a`` (B, 2) is the natural parameter of the von Mises density (Mardia and Jupp, Directional Statistics, 2000, section
     3.5.4): its length says how sure the azimuth is, and a head turned to the camera, whose azimuth means nothing, has a short
@@ -58,11 +68,14 @@ class SightArc(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.say = mlp((features, features, 2 + len(KNOTS_DEG)))
+        with torch.no_grad():
+            self.say[-1].bias[2:] = -torch.tensor(KNOTS_DEG) / START_DEG
 
-    def forward(self, features: Tensor, cells: Polar) -> Tensor:
-        """Logits from head vectors (B, F)."""
+    def forward(self, features: Tensor, cells: Polar) -> Along:
+        """The density from head vectors (B, F)."""
         said = self.say(features).float()
-        return (said[:, :2, None, None] * cells.azimuths).sum(1) + profile(said[:, 2:], cells.arcs)
+        azimuth, values = said[:, :2, None, None], said[:, 2:]
+        return Along((azimuth * cells.azimuths).sum(1) + profile(values, cells.arcs), values)
 
 
 def profile(values: Tensor, arcs: Tensor) -> Tensor:
@@ -72,6 +85,31 @@ def profile(values: Tensor, arcs: Tensor) -> Tensor:
     part = (arcs - knots[after - 1]) / (knots[after] - knots[after - 1])
     low, high = (values.gather(1, index.flatten(1)).view_as(arcs) for index in (after - 1, after))
     return torch.lerp(low, high, part)
+
+
+def quantiles(values: Tensor, count: int) -> Tensor:
+    """Arcs (B, count), radians: the middles of ``count`` parts of equal mass of densities with values (B, knots) at the knots.
+
+    Whatever the azimuth, the mass between two arcs is that of a ring around the head: the integral of exp(f) sin(arc). So
+    points at these arcs are close where the target is likely and lie in both of two likely places, not between them. Where
+    they are is learnt by the density's own loss: no gradient passes.
+    """
+    with torch.no_grad():
+        middles = (torch.arange(RINGS, device=values.device, dtype=values.dtype) + 0.5) * (math.pi / RINGS)
+        logits = profile(values, middles.expand(len(values), 1, -1))[:, 0] + torch.sin(middles).log()
+        mass = torch.softmax(logits, dim=-1)
+        up_to = mass.cumsum(-1)
+        levels = (torch.arange(count, device=values.device, dtype=values.dtype) + 0.5) / count
+        ring = torch.searchsorted(up_to, levels.expand(len(values), -1).contiguous()).clamp_max(RINGS - 1)
+        share = mass.gather(1, ring)
+        part = (levels - up_to.gather(1, ring)) / share.clamp_min(1e-12) + 1.0
+        return (ring + part.clamp(0.0, 1.0)) * (math.pi / RINGS)
+
+
+def points_along(arcs: Tensor, heads: Tensor, frames: Tensor, azimuth: Tensor) -> Tensor:
+    """Points (B, K, 3) at arcs (B, K) from heads (B, 3), with frames (B, 3, 3), in azimuths (B, 2) = (east, north)."""
+    tangent = rotated(frames.transpose(-1, -2), torch.cat([azimuth, torch.zeros_like(azimuth[:, :1])], dim=-1))
+    return normalised(torch.cos(arcs)[..., None] * heads[:, None] + torch.sin(arcs)[..., None] * tangent[:, None])
 
 
 def arc_maps(density: Tensor, azimuth: Tensor, cells: Polar) -> Tensor:

@@ -7,6 +7,8 @@ Scene features (P, C, h, 2h) are computed once per panorama and shared by its pe
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from baselines.mmrgaze360.reborn import Reinject
@@ -14,6 +16,13 @@ from baselines.nets.blocks import ConvBlock
 from baselines.nets.padding import upsample_sphere
 
 COARSER = 4
+
+
+class Fused(NamedTuple):
+    """Heatmap logits (B, h, 2h), and the features (B, C, h, 2h) they were made of."""
+
+    heatmap: Tensor
+    features: Tensor
 
 
 class Fusion(nn.Module):
@@ -52,11 +61,11 @@ class Fusion(nn.Module):
         self.body = Reinject([ConvBlock(channels, channels), ConvBlock(channels, channels, 1)], channels, on=reinject)
         self.out = nn.Conv2d(channels, 1, 1, bias=False)  # a constant changes no heatmap
 
-    def forward(self, scene: Tensor, owner: Tensor, maps: Tensor, features: Tensor) -> Tensor:
-        """Logits (B, h, 2h) from scene (P, C, h, 2h), maps (B, M, h, 2h) and head vectors (B, F)."""
+    def forward(self, scene: Tensor, owner: Tensor, maps: Tensor, features: Tensor) -> Fused:
+        """Fuse scene (P, C, h, 2h), maps (B, M, h, 2h) and head vectors (B, F)."""
         gain, shift = self.film(features)[..., None, None].chunk(2, dim=1)
         x = self.lift(maps) * (1.0 + gain) + shift + self.scene(scene)[owner]
         x = self.cells(x)
         if self.coarse is not None:
             x = x + upsample_sphere(self.coarse(nn.functional.avg_pool2d(x, COARSER)), COARSER)
-        return self.out(x + self.body(x))[:, 0]
+        return Fused(self.out(x + self.body(x))[:, 0], x)

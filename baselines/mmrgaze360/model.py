@@ -15,12 +15,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from baselines.data.batch import Batch, Output
-from baselines.mmrgaze360.arc import ARC_MAPS, SightArc, arc_maps, polar
+from baselines.mmrgaze360.arc import ARC_MAPS, SightArc, arc_maps, points_along, polar, quantiles
 from baselines.mmrgaze360.fov import COORDINATES, SURROUNDINGS, field_of_view, surroundings
 from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.patches import PatchModule, degrees
 from baselines.mmrgaze360.reborn import Recycler
 from baselines.mmrgaze360.sightline import GazeGenerator
+from baselines.mmrgaze360.verdict import Verdict
 from baselines.nets.blocks import PanoramaDecoder, PanoramaEncoder, mlp, standardised
 from baselines.nets.spot import spot
 from baselines.nets.tangent import sample_sphere
@@ -32,6 +33,8 @@ from srgaze360.errors import InputError
 TILT_DEG = 45.0
 # Photos of every width, and heads of every size in them: without, it was behind where photos are shown wide.
 ZOOM = 1.6
+# Of most people who look out of the photo it is known that they do, and not where: only this loss learns from them.
+IN_FRAME = 0.3
 
 
 class MMROptions(Options):
@@ -72,7 +75,8 @@ class MMRGaze360Network(GazeModel):
         reinject = options.reborn == "reinject"
         width, features = options.width, options.features
         self.height = options.scene_height // options.stride
-        self.gaze = GazeGenerator(options.head_width, features, max(1, options.points), reinject=reinject)
+        depths = 0 if options.arc else options.points  # with the arc, points lie where its density says
+        self.gaze = GazeGenerator(options.head_width, features, depths, reinject=reinject)
         self.encoder = PanoramaEncoder(width, 4)
         self.decoder = PanoramaDecoder(self.encoder.channels, 2 * width, stride=options.stride)
         maps = len(options.sharpness) + COORDINATES if options.fov else SURROUNDINGS
@@ -97,7 +101,7 @@ class MMRGaze360Network(GazeModel):
         if options.context:
             self.context = mlp((sum(self.encoder.channels[-2:]) + 2 * width, features, features))
         self.fusion = Fusion(2 * width, maps, features, coarse=options.coarse, reinject=reinject)
-        self.in_frame = nn.Linear(features, 1) if settings.loss.in_frame else None
+        self.verdict = Verdict(2 * width, features) if settings.loss.in_frame else None
         self.recycler = Recycler(self) if options.reborn == "recycle" else None
 
     def forward(self, batch: Batch) -> Output:
@@ -113,18 +117,23 @@ class MMRGaze360Network(GazeModel):
         else:
             maps = [surroundings(batch, self.height)]
         deep = [spot(line.exit, line.kappa, self.height)]
+        if self.arc is not None:
+            cells = polar(batch.frames, self.height)
+            density, values = self.arc(line.features, cells)
+            deep.append(density)
+            maps.append(arc_maps(density, line.azimuth, cells))
+            arcs = quantiles(values, self.options.points)
+            line = line._replace(points=points_along(arcs, batch.heads, batch.frames, line.azimuth))
         found = None
         if self.patches is not None:
             found = self.patches(batch, line, self.height)
             maps.append(found.maps)
-        if self.arc is not None:
-            cells = polar(batch.frames, self.height)
-            deep.append(self.arc(line.features, cells))
-            maps.append(arc_maps(deep[-1], line.azimuth, cells))
-        heatmap = self.fusion(scene, batch.owner, torch.cat(maps, dim=1), line.features)
+        heatmap, fused = self.fusion(scene, batch.owner, torch.cat(maps, dim=1), line.features)
         if self.arc is not None:
             heatmap = heatmap + deep[-1]  # what is fused says how the scene changes what the head alone says
-        in_frame = None if self.in_frame is None else self.in_frame(line.features)[:, 0]
+        in_frame = None
+        if self.verdict is not None:
+            in_frame, heatmap = self.verdict(heatmap, fused, scene, batch.owner, line.features)
         return Output(heatmap, line.direction, in_frame, deep=tuple(deep), patches=None if found is None else found.patches)
 
     def after_step(self, optimiser: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
@@ -162,7 +171,7 @@ class MMRGaze360(NeuralPredictor):
     options = MMROptions
     changes = ("made for the sphere: docs/models/mmrgaze360.md lists what the abstract fixes and what was chosen",)
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"data": {"height": 256}, "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM}},
+        "tiny": {"data": {"height": 256}, "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM}, "loss": {"in_frame": IN_FRAME}},
         "base": {
             "model": {
                 "width": 32,
@@ -176,6 +185,7 @@ class MMRGaze360(NeuralPredictor):
             },
             "data": {"height": 512, "crop": 128},
             "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM},
+            "loss": {"in_frame": IN_FRAME},
         },
         "large": {
             "model": {
@@ -191,6 +201,7 @@ class MMRGaze360(NeuralPredictor):
             },
             "data": {"height": 1024, "crop": 224},
             "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM},
+            "loss": {"in_frame": IN_FRAME},
         },
     }
 

@@ -5,7 +5,8 @@ Conventions
 Directions are in the head's frame (east, north, radial). Depths are unknown: a gaze that leaves the head at P in direction d
 projects to the great-circle arc from P towards d, and the target lies somewhere on it: P + s d, seen from the camera, for some
 depth s > 0 in distances of the head. The exit point of the ray from the unit ball (Li et al., ICCV 2021), s = -2 P.d, is one
-guess; on scenes with depth it is often a bad one, so several points are estimated.
+guess; on scenes with depth it is often a bad one, so several points are estimated: here at learnt depths, or where the arc's
+own density puts them (:mod:`baselines.mmrgaze360.arc`).
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ class GazeGenerator(nn.Module):
     features
         Length F of the head's vector.
     points
-        Number K of points on the line, at depths that are learnt multiples of that of the exit point, per person.
+        Number K of points on the line, at depths that are learnt multiples of that of the exit point, per person. 0 where they
+        come from elsewhere.
     reinject
         Whether earlier features re-enter the perceptron (:mod:`baselines.mmrgaze360.reborn`).
     """
@@ -72,12 +74,13 @@ class GazeGenerator(nn.Module):
         ]
         self.mix = Reinject([_Residual(block) for block in blocks], features, on=reinject)
         self.direction = mlp((features, features, 3))
-        self.multiples = nn.Linear(features, points)
+        self.multiples = nn.Linear(features, points) if points else None
         self.spread = nn.Linear(features, 1)
         nn.init.constant_(self.spread.bias, START)
-        nn.init.zeros_(self.multiples.weight)
         with torch.no_grad():
-            self.multiples.bias.copy_(torch.tensor(DEPTHS[:points]).log())
+            if self.multiples is not None:
+                self.multiples.weight.zero_()
+                self.multiples.bias.copy_(torch.tensor(DEPTHS[:points]).log())
             self.direction[-1].bias.copy_(torch.tensor([0.0, 0.0, -0.3]))  # targets lie inside the ball, as seen from the head
 
     def forward(self, batch: Batch) -> SightLine:
@@ -93,6 +96,8 @@ class GazeGenerator(nn.Module):
 
     def _points(self, heads: Tensor, frames: Tensor, direction: Tensor, features: Tensor) -> Tensor:
         """Points (B, K, 3): where P + s d is seen, for K depths s."""
+        if self.multiples is None:
+            return heads[:, None][:, :0]
         exit_depth = (-2.0 * direction[:, 2]).clamp_min(NEAREST)
         depths = exit_depth[:, None] * self.multiples(features).exp()
         world = rotated(frames.transpose(-1, -2), direction)

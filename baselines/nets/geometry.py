@@ -41,6 +41,12 @@ def cell_solid_angles(height: int, device: torch.device) -> Tensor:
     return _cells(height, device)[1]
 
 
+def sphere_mean(maps: Tensor) -> Tensor:
+    """Means (B, C) of maps (B, C, h, 2h) over the sphere: cells count by their solid angle."""
+    areas = cell_solid_angles(maps.shape[-2], maps.device)
+    return (maps * (areas / areas.sum())).sum((-2, -1))
+
+
 def full_precision(x: Tensor) -> Tensor:
     """At least float32: the halves of mixed precision have three digits, which would cost half a degree."""
     return x if x.dtype == torch.float64 else x.float()
