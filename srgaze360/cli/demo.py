@@ -29,10 +29,10 @@ MARKER = ".srgaze360-demo"
 SEED = 360
 WIDTH = 1024  # of rendered panoramas: that of the demo's recipe
 PANORAMAS = 0.1  # rendered panoramas per photo
-STEPS = 180  # of each network: enough to beat what does not look, far from what it could reach
+STEPS = 120  # of each network: enough to beat what does not look, far from what it could reach
 LOOKS = 4  # at val
 # multiples of the steps, by what a step costs; what takes longest is begun first
-LEARNT = {"mmrgaze360": 2 / 3, "dualpath2021": 1.0, "direction": 3.0}
+LEARNT = {"mmrgaze360": 2 / 3, "dualpath2021": 1.0, "direction": 4.5}
 TRAINED = (*LEARNT, "head-prior", "latitude-prior")
 UNTRAINED = ("random", "centre", "region-chance")
 
@@ -47,7 +47,7 @@ def demo(
     steps: Annotated[
         int,
         typer.Option(
-            min=1, help="Training steps of the small networks; three times as many for direction, two thirds for mmrgaze360."
+            min=1, help="Training steps of the small networks; 4.5 times as many for direction, two thirds for mmrgaze360."
         ),
     ] = STEPS,
     workers: Annotated[
