@@ -284,9 +284,10 @@ def test_the_heatmap_agrees_with_the_verdict_and_keeps_what_it_says_within_each_
             np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
 
 
-def test_a_panorama_that_is_all_photo_keeps_its_heatmap() -> None:
+@pytest.mark.parametrize("photo", [30.0, 0.0, -2.0])
+def test_where_nothing_tells_the_photo_from_the_rest_the_heatmap_stays(photo: float) -> None:
     before = torch.randn(2, 16, 32, generator=torch.Generator().manual_seed(0))
-    after = mixed(before, torch.full_like(before, 30.0), torch.tensor([12.0, 12.0]))
+    after = mixed(before, torch.full_like(before, photo), torch.tensor([12.0, -3.0]))
     torch.testing.assert_close(geometry.log_probabilities(after), geometry.log_probabilities(before), atol=1e-4, rtol=0)
 
 

@@ -130,7 +130,7 @@ class MMRGaze360Network(GazeModel):
             maps.append(found.maps)
         heatmap, fused = self.fusion(scene, batch.owner, torch.cat(maps, dim=1), line.features)
         if self.arc is not None:
-            heatmap = heatmap + deep[-1]  # what is fused says how the scene changes what the head alone says
+            heatmap = heatmap + density  # what is fused says how the scene changes what the head alone says
         in_frame = None
         if self.verdict is not None:
             in_frame, heatmap = self.verdict(heatmap, fused, scene, batch.owner, line.features)

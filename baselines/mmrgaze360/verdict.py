@@ -3,8 +3,8 @@
 Conventions
 -----------
 *In the photo* is the dataset's ``in_frame``: whether the target lies in the photo that the person was found in; the rest of
-the sphere was not seen by that camera. A panorama that was seen all around is all photo. Of many who look out of their photo
-nothing else is known, and no other loss counts them.
+the sphere was not seen by that camera. Where the panorama itself was taken, all are in the photo. Of many who look out of their
+photo nothing else is known, and no other loss counts them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.nets.blocks import ConvBlock, mlp
-from baselines.nets.geometry import cell_solid_angles, sphere_mean
+from baselines.nets.geometry import cell_solid_angles, log_probabilities, sphere_mean
 
 
 class Judged(NamedTuple):
@@ -32,7 +32,8 @@ class Verdict(nn.Module):
     The heatmap becomes a mixture of what it says within the photo and of what it says beside it, each a density of its own,
     weighed by the verdict: a head that seems to look far away does not move the answer out of the photo on its own. The
     weight is a linear function of the verdict's logit, since those whose target is known are not those who are judged; no
-    gradient of the heatmap reaches the verdict, which stays what it is called. The map is learnt from where targets are.
+    gradient of the heatmap reaches the verdict, which stays what it is called. The map is learnt from where targets are; where
+    it is flat the heatmap stays as it was, whatever the verdict.
 
     Parameters
     ----------
@@ -69,10 +70,9 @@ def mixed(heatmap: Tensor, photo: Tensor, odds: Tensor) -> Tensor:
     odds
         Logits (B,) of the target being in the photo.
     """
-    areas = cell_solid_angles(heatmap.shape[-2], heatmap.device).log()
 
     def part(share: Tensor, weight: Tensor) -> Tensor:
-        density = heatmap + functional.logsigmoid(share)
-        return density + (functional.logsigmoid(weight) - torch.logsumexp((density + areas).flatten(1), dim=1))[:, None, None]
+        return log_probabilities(heatmap + functional.logsigmoid(share)) + functional.logsigmoid(weight)[:, None, None]
 
-    return torch.logaddexp(part(photo, odds), part(-photo, -odds))
+    of_cells = torch.logaddexp(part(photo, odds), part(-photo, -odds))
+    return of_cells - cell_solid_angles(heatmap.shape[-2], heatmap.device).log()

@@ -127,7 +127,7 @@ def _build(out: Path, workers: int) -> None:
 
 
 def _train(out: Path, steps: int, workers: int) -> None:
-    """Train what learns, side by side: so small a network has little to do for a second core."""
+    """Train what learns, side by side, each with its share of the cores."""
     from rich.markup import escape
 
     from srgaze360.cli.jobs import Job, side_by_side
