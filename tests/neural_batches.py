@@ -55,9 +55,9 @@ def make_batch(
     points = torch.stack([gazes, normalised(gazes + 0.05 * torch.randn(people, 3, generator=generator))], dim=1)
     weights = torch.ones(people, 2)
     weights[1::2, 1] = 0.0
-    return replace(
-        batch, gazes=gazes, points=points, weights=weights, in_frame=(torch.arange(people) % 2 == 0).to(torch.float32)
-    )
+    in_frame = (torch.arange(people) % 2 == 0).to(torch.float32)
+    photo = (torch.rand(people, height, 2 * height, generator=generator) < 0.3).to(torch.float32)
+    return replace(batch, gazes=gazes, points=points, weights=weights, in_frame=in_frame, photo=photo)
 
 
 def yaw_by(columns: int, width: int) -> Tensor:
@@ -73,6 +73,7 @@ def turned(batch: Batch, columns: int) -> Batch:
     return replace(
         batch,
         panoramas=torch.roll(batch.panoramas, columns, dims=-1),
+        photo=None if batch.photo is None else torch.roll(batch.photo, columns, dims=-1),
         heads=rotated(matrix, batch.heads),
         frames=batch.frames @ matrix.T,
         gazes=None if batch.gazes is None else rotated(matrix, batch.gazes),
@@ -86,7 +87,7 @@ def alone(batch: Batch, index: int) -> Batch:
     owner = int(batch.owner[index])
     chosen = {
         name: None if (value := getattr(batch, name)) is None else value[rows]
-        for name in ("heads", "frames", "radii", "crops", "reach", "gazes", "points", "weights", "in_frame")
+        for name in ("heads", "frames", "radii", "crops", "reach", "gazes", "points", "weights", "in_frame", "photo")
     }
     picture = batch.panoramas[owner : owner + 1]
     return replace(batch, ids=list(batch.ids[rows]), panoramas=picture, owner=torch.zeros(1, dtype=torch.int64), **chosen)

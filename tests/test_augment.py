@@ -15,10 +15,12 @@ from baselines.data.people import Person, Prepared
 from baselines.data.prepared import prepare
 from baselines.training.settings import AugmentSettings, DataSettings
 from srgaze360 import sphere
+from srgaze360.zoom import zoom
 
 DATA = DataSettings(height=128, crop=32)
 NOTHING = AugmentSettings(yaw=False, mirror=0.0, tilt_deg=0.0, colour=0.0, jitter=0.0)
 WILD = AugmentSettings(yaw=True, mirror=0.5, tilt_deg=20.0, colour=0.0, jitter=0.3)
+ZOOMING = WILD.model_copy(update={"zoom": 1.8, "zoomed": 1.0})
 SEEDS = pytest.mark.parametrize("seed", range(12))
 SAME_COLOURS = np.eye(3, 4)
 
@@ -37,9 +39,6 @@ def compass() -> Prepared:
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """One person on a picture of colours of all kinds."""
     return prepared(tmp_path_factory.mktemp("picture"), encoded(256), [subject("somebody", PLACES["anywhere"])], DATA)
-
-
-ZOOMING = WILD.model_copy(update={"zoom": 1.8, "zoomed": 1.0})
 
 
 def rng_of(seed: int) -> np.random.Generator:
@@ -61,6 +60,25 @@ def test_pixels_move_by_the_matrix(compass: Prepared, seed: int) -> None:
     moved = apply(change, compass, DATA)
     came_from = sphere.cell_directions(256, 128) @ change.matrix  # the inverse of M, as rows
     assert sphere.angle_between(decoded(moved.panorama), came_from).max() < 2e-4
+
+
+@SEEDS
+@pytest.mark.parametrize("settings", [WILD, ZOOMING], ids=["moved", "zoomed"])
+def test_what_is_photo_moves_with_the_pixels(compass: Prepared, settings: AugmentSettings, seed: int) -> None:
+    centre, cells = PLACES["anywhere"], sphere.cell_directions(128, 64)
+    cap = np.where(sphere.angle_between(cells, centre) < 0.8, 255, 0).astype(np.uint8)
+    change = change_of(compass, settings, seed)
+    first, *others = compass.people
+    moved, *unknown = (
+        p.photo for p in apply(change, compass._replace(people=(first._replace(photo=cap), *others)), DATA).people
+    )
+    assert moved is not None
+    assert all(photo is None for photo in unknown)
+    about = compass.people[change.about].head
+    distance = sphere.angle_between(zoom(cells @ change.matrix, about, 1.0 / change.factor), centre)
+    far = abs(distance - 0.8) > 1.5 * np.pi / 64 * max(change.factor, 1.0 / change.factor)
+    np.testing.assert_array_equal((moved > 127)[far], (distance < 0.8)[far])
+    assert far.mean() > 0.7
 
 
 @SEEDS

@@ -87,6 +87,14 @@ def test_a_batch_holds_everything_in_its_place(tmp_path: Path) -> None:
     assert batch.weights.tolist() == [[1, 1, 0], [0, 0, 0], [1, 1, 1]]
     assert batch.in_frame is not None
     assert batch.in_frame.tolist() == [1, 0, 1]
+    assert batch.photo is None
+    half = np.tile(np.array([255, 0], np.uint8), (8, 8))
+    known = [page._replace(people=tuple(person._replace(photo=half) for person in page.people)) for page in (one, two)]
+    shown = collate(known).photo
+    assert shown is not None
+    assert torch.equal(shown, torch.from_numpy(half).expand(3, 8, 16))
+    assert collate([known[0], two]).photo is None
+    assert collate(known, targets=False).photo is None
     floats = (batch.heads, batch.frames, batch.radii, batch.reach, batch.gazes, batch.points, batch.weights, batch.in_frame)
     assert {tensor.dtype for tensor in floats} == {torch.float32}
 
@@ -188,7 +196,7 @@ def test_queries_are_answered_in_their_order_on_panoramas_decoded_once(
     assert len(decoded) == 3
     assert len(batch.panoramas) == 3
     assert list(batch.ids) == [query.sample_id for query in mixed]
-    assert [batch.gazes, batch.points, batch.weights, batch.in_frame] == [None] * 4
+    assert [batch.gazes, batch.points, batch.weights, batch.in_frame, batch.photo] == [None] * 5
     everybody = next(validation_batches(split, SETTINGS, panoramas=6))
     for at, index in enumerate((7, 0, 3, 6, 1)):
         for name in ("heads", "frames", "radii", "reach", "crops"):

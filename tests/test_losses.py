@@ -20,7 +20,7 @@ from srgaze360 import heatmaps, sphere
 from srgaze360.errors import InputError
 from srgaze360.sphere import FloatArray
 
-ALL = LossSettings(distance=0.5, in_frame=0.3)
+ALL = LossSettings(distance=0.5, in_frame=0.3, photo=0.4)
 # straight ahead, on the seam from both sides, at both poles, anywhere
 PLACES = [(0.3, 0.2), (np.pi, 0.1), (-np.pi + 1e-6, -0.4), (0.0, np.pi / 2), (1.0, -np.pi / 2), (-2.0, 1.0)]
 TARGETS = sphere.direction_from_lonlat(*np.array(PLACES).T)
@@ -44,7 +44,13 @@ def people(heads: Any, gazes: Any, points: Any = None, weights: Any = None, in_f
         points=points,
         weights=torch.ones(points.shape[:2]) if weights is None else torch.as_tensor(weights, dtype=torch.float32),
         in_frame=None if in_frame is None else torch.as_tensor(in_frame, dtype=torch.float32),
+        photo=photos(n),
     )
+
+
+def photos(n: int) -> Tensor:
+    """Maps (n, 32, 64) of what is photo, at random; the same for the first people however many there are."""
+    return torch.stack([(torch.rand(32, 64, generator=torch.Generator().manual_seed(k)) < 0.3).float() for k in range(n)])
 
 
 def elsewhere(gazes: FloatArray) -> FloatArray:
@@ -67,12 +73,14 @@ def full_output(n: int, seed: int = 0) -> Output:
         where=leaf(n, 5, 6, 6),
         directions=leaf(n, 5, 3),
     )
-    return Output(leaf(n, 16, 32), leaf(n, 3), leaf(n), deep=(leaf(n, 8, 16), leaf(n, 4, 8)), patches=patches)
+    deep = (leaf(n, 8, 16), leaf(n, 4, 8))
+    return Output(leaf(n, 16, 32), leaf(n, 3), leaf(n), leaf(n, 16, 32), deep=deep, patches=patches)
 
 
 def leaves(output: Output) -> list[Tensor]:
     patches = output.patches
-    return [output.heatmap, output.direction, output.in_frame, *output.deep, patches.holds, patches.where, patches.directions]
+    ours = [output.heatmap, output.direction, output.in_frame, output.photo, *output.deep]
+    return [*ours, patches.holds, patches.where, patches.directions]
 
 
 def of_people(output: Output, chosen: Tensor) -> Output:
@@ -81,6 +89,7 @@ def of_people(output: Output, chosen: Tensor) -> Output:
         output.heatmap[chosen],
         output.direction[chosen],
         output.in_frame[chosen],
+        output.photo[chosen],
         deep=tuple(m[chosen] for m in output.deep),
         patches=patches,
     )
@@ -273,10 +282,11 @@ def test_turning_the_world_changes_nothing() -> None:
     turned = people(*(sphere.rotate(quarter, v) for v in (heads, TARGETS, points)), in_frame=np.ones(6))
     # heads at a pole have the frame of longitude 0: turn frames with the world
     matrix = torch.from_numpy(quarter).float()
-    turned = replace(turned, frames=people(heads, TARGETS).frames @ matrix.T)
+    turned = replace(turned, frames=people(heads, TARGETS).frames @ matrix.T, photo=photos(6).roll(16, -1))
     rolled = replace(
         output,
         heatmap=output.heatmap.roll(8, -1),
+        photo=output.photo.roll(8, -1),
         deep=tuple(m.roll(m.shape[-1] // 4, -1) for m in output.deep),
         patches=output.patches._replace(frames=output.patches.frames @ matrix.T),
     )
@@ -287,7 +297,7 @@ def test_turning_the_world_changes_nothing() -> None:
     assert not torch.allclose(losses.losses(output, turned, ALL)["heatmap"], before["heatmap"], rtol=1e-3)
 
 
-def test_people_with_unknown_targets_count_for_in_frame_alone() -> None:
+def test_people_with_unknown_targets_count_for_in_frame_and_photo_alone() -> None:
     known = people(elsewhere(TARGETS), TARGETS, in_frame=np.ones(6))
     heads = np.concatenate([elsewhere(TARGETS), TARGETS[:2]])
     gazes = np.concatenate([TARGETS, np.full((2, 3), np.nan)])
@@ -296,19 +306,26 @@ def test_people_with_unknown_targets_count_for_in_frame_alone() -> None:
     output = full_output(8)
     without = losses.losses(of_people(output, torch.arange(6)), known, ALL)
     found = losses.losses(output, more, ALL)
-    for name in set(losses.TERMS) - {"in_frame"}:
+    for name in set(losses.TERMS) - {"in_frame", "photo"}:
         assert torch.allclose(found[name], without[name]), name
     expected = torch.nn.functional.softplus(torch.cat([-output.in_frame[:6], output.in_frame[6:]])).mean()
     assert torch.allclose(found["in_frame"], expected)
+    beyond = losses.losses(
+        of_people(output, torch.arange(6, 8)),
+        replace(people(TARGETS[:2], -TARGETS[:2], in_frame=np.ones(2)), photo=photos(8)[6:]),
+        ALL,
+    )["photo"]
+    assert torch.allclose(found["photo"], (6.0 * without["photo"] + 2.0 * beyond) / 8.0)
     gradients = torch.autograd.grad(found["total"], leaves(output))
     for leaf, gradient in zip(leaves(output), gradients, strict=True):
         assert torch.isfinite(gradient).all()
-        assert leaf is output.in_frame or not gradient[6:].any()
+        assert leaf is output.in_frame or leaf is output.photo or not gradient[6:].any()
         assert gradient[:6].any()
 
 
 def test_parts_of_a_batch_have_the_gradient_of_the_whole() -> None:
     batch = toy_batch("parts", panoramas=range(5)).to("cpu")
+    batch = replace(batch, photo=photos(len(batch)))
     output = full_output(len(batch))
     whole = torch.autograd.grad(losses.losses(output, batch, ALL)["total"], leaves(output), retain_graph=True)
     parts = cut(batch, 3)
@@ -324,6 +341,19 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole() -> None:
         added = [a + g for a, g in zip(added, torch.autograd.grad(value, leaves(output)), strict=True)]
     for part_wise, at_once in zip(added, whole, strict=True):
         assert torch.allclose(part_wise, at_once, atol=1e-7)
+
+
+def test_the_map_of_what_is_photo_is_compared_by_area_on_any_grid() -> None:
+    photo = torch.zeros(6, 32, 64)
+    photo[0, :8] = 1.0  # the uppermost 45 degrees: (1 - cos 45) / 2 of the sphere
+    batch = replace(people(elsewhere(TARGETS), TARGETS), photo=photo)
+    cap, outside = (1.0 - np.cos(np.pi / 4)) / 2.0, np.log1p(np.exp(-2.0))
+    for rows in (16, 64):
+        flat = Output(full_output(6).heatmap, photo=torch.full((6, rows, 2 * rows), -2.0))
+        assert float(losses.losses(flat, replace(batch, in_frame=torch.ones(6)), ALL)["photo"]) == pytest.approx(
+            outside + 2.0 * cap / 6.0, rel=1e-5
+        )
+    assert "photo" not in losses.losses(flat, replace(batch, photo=None), ALL)
 
 
 def test_cutting_a_batch_keeps_every_person_with_their_panorama() -> None:
@@ -354,6 +384,7 @@ def test_bf16_outputs_are_compared_in_float32() -> None:
         output.heatmap.bfloat16(),
         output.direction.bfloat16(),
         output.in_frame.bfloat16(),
+        output.photo.bfloat16(),
         deep=tuple(m.bfloat16() for m in output.deep),
         patches=Patches(*(part.bfloat16() for part in output.patches)),
     )

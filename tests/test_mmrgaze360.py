@@ -16,10 +16,10 @@ from baselines.mmrgaze360.fov import COORDINATES, SURROUNDINGS, field_of_view, s
 from baselines.mmrgaze360.fusion import Fusion
 from baselines.mmrgaze360.model import MMRGaze360, MMRGaze360Network
 from baselines.mmrgaze360.sightline import GazeGenerator, SightLine
-from baselines.mmrgaze360.verdict import mixed
+from baselines.mmrgaze360.verdict import Verdict, mixed
 from baselines.nets import geometry
-from baselines.training.losses import counts, objective, sums
-from baselines.training.settings import Settings
+from baselines.training.losses import counts, cross_entropy, objective, sums
+from baselines.training.settings import LossSettings, Settings
 from srgaze360 import sphere
 from srgaze360.errors import InputError
 
@@ -27,7 +27,7 @@ SMALL = {"width": 8, "head_width": 8, "features": 32, "scene_height": 32, "patch
 
 
 def settings(**model: Any) -> Settings:
-    return MMRGaze360.settings_of({"data": {"height": 64, "crop": 32}, "model": {**SMALL, **model}, "loss": {"in_frame": 0.1}})
+    return MMRGaze360.settings_of({"data": {"height": 64, "crop": 32}, "model": {**SMALL, **model}})
 
 
 def network(seed: int = 0, **model: Any) -> MMRGaze360Network:
@@ -291,16 +291,48 @@ def test_where_nothing_tells_the_photo_from_the_rest_the_heatmap_stays(photo: fl
     torch.testing.assert_close(geometry.log_probabilities(after), geometry.log_probabilities(before), atol=1e-4, rtol=0)
 
 
-def test_the_verdict_learns_from_its_own_loss_alone(batch: Batch) -> None:
+def test_verdict_and_map_learn_from_their_own_losses_alone(batch: Batch) -> None:
     made = network()
     assert made.verdict is not None
-    judge, photo = made.verdict.judge[-1].weight, made.verdict.photo[-1].weight
+    assert made.photo is not None
+    judge, photo = made.verdict.judge[-1].weight, made.photo[-1].weight
     output = made(batch)
     geometry.log_probabilities(output.heatmap)[:, 3, 5].sum().backward(retain_graph=True)
     assert judge.grad is None
-    assert photo.grad.abs().max() > 0
-    output.in_frame.sum().backward()
+    assert photo.grad is None
+    output.in_frame.sum().backward(retain_graph=True)
     assert judge.grad.abs().max() > 0
+    assert photo.grad is None
+    output.photo.sum().backward()
+    assert photo.grad.abs().max() > 0
+
+
+def test_the_weight_of_the_verdict_learns_within_a_short_training_what_the_known_targets_say() -> None:
+    verdict = Verdict(4, 8)
+    with torch.no_grad():
+        verdict.judge[-1].weight.zero_()
+        verdict.judge[-1].bias.fill_(1.0)  # of all people 73 of 100 look into the photo
+    photo = torch.full((20, 8, 16), -8.0)
+    photo[:, 2:6, 3:9] = 8.0
+    target = torch.zeros(20, 8, 16)
+    target[:19, 3, 5] = target[19:, 0, 12] = 1.0  # of those whose target is known 95
+    optimiser = torch.optim.Adam(verdict.parameters(), lr=1e-3)
+    for _ in range(300):
+        optimiser.zero_grad()
+        heatmap = verdict(torch.zeros(20, 8, 16), torch.zeros(20, 4, 8, 16), photo, torch.zeros(20, 8)).heatmap
+        cross_entropy(heatmap, target).mean().backward()
+        optimiser.step()
+    inside = geometry.log_probabilities(heatmap).exp()[:, 2:6, 3:9].sum((-2, -1))
+    assert float(inside.mean().detach()) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts"),
+    [({"in_frame": 0.3, "photo": 0.3}, (True, True)), ({"in_frame": 0.3}, (False, False)), ({"photo": 0.3}, (False, True))],
+)
+def test_the_verdict_needs_a_map_of_what_is_photo(batch: Batch, loss: dict[str, float], parts: tuple[bool, bool]) -> None:
+    output = MMRGaze360.make(settings().model_copy(update={"loss": LossSettings(**loss)}))(batch)
+    assert (output.in_frame is not None, output.photo is not None) == parts
 
 
 def test_sizes_and_options_are_checked() -> None:

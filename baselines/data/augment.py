@@ -115,11 +115,11 @@ def apply(change: Change, prepared: Prepared, data: DataSettings) -> Prepared:
     from_intrinsics = intrinsics(reaches, prepared.people[0].crop.shape[0])
     from_intrinsics[:, :2, :2] /= scale[:, None, None]
     radii = radii * scale
-    if change.factor == 1.0:
-        flipped = prepared.panorama[:, ::-1] if change.mirror else prepared.panorama
-        panorama = rotate_sphere(flipped, change.turn)
-    else:
-        panorama = zoom_sphere(prepared.panorama, *about, matrix)
+
+    def moved(picture: Picture) -> Picture:
+        if change.factor != 1.0:
+            return np.asarray(zoom_sphere(picture, *about, matrix))
+        return np.asarray(rotate_sphere(picture[:, ::-1] if change.mirror else picture, change.turn))
 
     # where a jittered crop would reach beyond the stored one, a smaller share of the jitter is taken
     shares = _JITTER_SHARES[:, None, None]
@@ -129,6 +129,7 @@ def apply(change: Change, prepared: Prepared, data: DataSettings) -> Prepared:
     cuts = homography(from_views, from_intrinsics, view_rotation(heads), intrinsics(reaches, data.crop))
     take = np.argmax(_within(cuts, data.crop, prepared.people[0].crop.shape[0]), axis=0)
 
+    photos = {id(photo): moved(photo) for photo in (person.photo for person in prepared.people) if photo is not None}
     people = []
     for at, (share, person) in enumerate(zip(take, prepared.people, strict=True)):
         people.append(
@@ -139,9 +140,10 @@ def apply(change: Change, prepared: Prepared, data: DataSettings) -> Prepared:
                 crop_reach=float(reaches[share, at]),
                 gaze=None if person.gaze is None else matrix @ zoom(person.gaze, *about),
                 points=zoom(person.points, *about) @ matrix.T,
+                photo=photos.get(id(person.photo)),
             )
         )
-    return Prepared(prepared.panorama_id, _coloured(panorama, change.colour), tuple(people))
+    return Prepared(prepared.panorama_id, _coloured(moved(prepared.panorama), change.colour), tuple(people))
 
 
 def plain(prepared: Prepared, data: DataSettings) -> Prepared:
@@ -150,7 +152,7 @@ def plain(prepared: Prepared, data: DataSettings) -> Prepared:
         person._replace(crop=inner(person.crop, data.crop), crop_reach=float(reach_of(person.radius, data.crop_reach)))
         for person in prepared.people
     )
-    return Prepared(prepared.panorama_id, prepared.panorama, people)
+    return prepared._replace(people=people)
 
 
 def _normal(rng: np.random.Generator, shape: int | tuple[int, ...]) -> FloatArray:

@@ -43,6 +43,8 @@ class Batch:
         Annotations (B, M, 3) with weights (B, M), 0 where padded.
     in_frame
         (B,): 1 where the target lies inside the source photo, else 0.
+    photo
+        (B, r, 2r): 1 where the panorama shows the source photo, 0 beside, in between at its edge (uint8 until :meth:`to`).
     """
 
     ids: Sequence[str]
@@ -57,6 +59,7 @@ class Batch:
     points: Tensor | None = None
     weights: Tensor | None = None
     in_frame: Tensor | None = None
+    photo: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,6 +104,8 @@ class Output:
         sphere; None where a method has no such part.
     in_frame
         Logit (B,) that the target is inside the source photo, or None.
+    photo
+        Logits (B, h', 2h') of cells being in the source photo, or None.
     points
         (B, 3): where the person looks, for a method whose answer is not decoded from its heatmap.
     deep
@@ -112,6 +117,7 @@ class Output:
     heatmap: Tensor
     direction: Tensor | None = None
     in_frame: Tensor | None = None
+    photo: Tensor | None = None
     points: Tensor | None = None
     deep: tuple[Tensor, ...] = ()
     patches: Patches | None = None

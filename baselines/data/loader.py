@@ -56,7 +56,7 @@ def collate(prepared: Sequence[Prepared], *, targets: bool = True) -> Batch:
         crops=_pictures([person.crop for person in people]),
         reach=_floats([person.crop_reach for person in people]),
     )
-    return replace(batch, **_targets(people)) if targets else batch
+    return replace(batch, **_targets(people), photo=_photos(people)) if targets else batch
 
 
 def _targets(people: Sequence[Person]) -> dict[str, Tensor]:
@@ -71,6 +71,12 @@ def _targets(people: Sequence[Person]) -> dict[str, Tensor]:
         "weights": _floats(weights),
         "in_frame": _floats([person.in_frame for person in people]),
     }
+
+
+def _photos(people: Sequence[Person]) -> Tensor | None:
+    """Maps (n, r, 2r) of what is photo, where all have one."""
+    photos = [person.photo for person in people if person.photo is not None]
+    return torch.from_numpy(np.stack(photos)) if len(photos) == len(people) else None
 
 
 def _floats(values: object) -> Tensor:

@@ -55,6 +55,8 @@ class Person(NamedTuple):
         Annotations (m, 3).
     in_frame
         The target lies inside the source photo.
+    photo
+        (r, 2r): 255 where the panorama shows the source photo, 0 beside; None where that is not known.
     """
 
     sample_id: str
@@ -65,6 +67,7 @@ class Person(NamedTuple):
     gaze: FloatArray | None
     points: FloatArray
     in_frame: bool
+    photo: UInt8Array | None = None
 
 
 class Prepared(NamedTuple):

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ import numpy as np
 from baselines.data.ahead import ahead
 from baselines.data.crops import head_crop, reach_of, resized, wide_reach, wide_size
 from baselines.data.people import Person, Prepared, Subject
+from baselines.data.photos import Shot, shots, with_photos
 from baselines.data.store import Skipped, Store, open_store, write_store
 from baselines.training.settings import DataSettings
 from srgaze360.console import Advance, silent
@@ -102,8 +104,10 @@ class PreparedSplit(Sequence[Prepared]):
         Number of people on the panoramas of the split.
     """
 
-    def __init__(self, pages: Store | _Fresh, people: int, skipped: Skipped) -> None:
-        self._pages = pages
+    def __init__(
+        self, pages: Store | _Fresh, people: int, skipped: Skipped, shots: Mapping[str, Shot] = MappingProxyType({})
+    ) -> None:
+        self._pages, self._shots = pages, shots
         self.people = people
         self.skipped = skipped
 
@@ -145,10 +149,10 @@ class PreparedSplit(Sequence[Prepared]):
             faults = list(_advancing(ahead(_fault, sheets, workers), advance))
             kept = [sheet for sheet, fault in zip(sheets, faults, strict=True) if fault is None]
             skipped = [(str(sheet.path), fault) for sheet, fault in zip(sheets, faults, strict=True) if fault is not None]
-            split = cls(_Fresh(kept, settings), sum(len(sheet.people) for sheet in kept), skipped)
+            split = cls(_Fresh(kept, settings), sum(len(sheet.people) for sheet in kept), skipped, shots(data))
         else:
             store = _stored(sheets, cache / _key(data, settings), settings, workers, advance)
-            split = cls(store, len(store.index.people), store.index.skipped)
+            split = cls(store, len(store.index.people), store.index.skipped, shots(data))
         if not len(split):
             path, reason = split.skipped[0]
             raise InputError(
@@ -187,7 +191,7 @@ class PreparedSplit(Sequence[Prepared]):
         return len(self._pages)
 
     def __getitem__(self, index: int) -> Prepared:  # type: ignore[override]  # no slices
-        return self._pages[range(len(self))[index]]
+        return with_photos(self._pages[range(len(self))[index]], self._shots)
 
 
 class _Fresh:

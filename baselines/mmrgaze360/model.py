@@ -22,19 +22,20 @@ from baselines.mmrgaze360.patches import PatchModule, degrees
 from baselines.mmrgaze360.reborn import Recycler
 from baselines.mmrgaze360.sightline import GazeGenerator
 from baselines.mmrgaze360.verdict import Verdict
-from baselines.nets.blocks import PanoramaDecoder, PanoramaEncoder, mlp, standardised
+from baselines.nets.blocks import ConvBlock, PanoramaDecoder, PanoramaEncoder, mlp, standardised
 from baselines.nets.spot import spot
 from baselines.nets.tangent import sample_sphere
 from baselines.neural import GazeModel, NeuralPredictor, Options
 from baselines.training.settings import Settings
 from srgaze360.errors import InputError
 
-# Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, and its target far away.
-TILT_DEG = 45.0
-# Photos of every width, and heads of every size in them: without, it was behind where photos are shown wide.
-ZOOM = 1.6
-# Of most people who look out of the photo it is known that they do, and not where: only this loss learns from them.
-IN_FRAME = 0.3
+_TRAINING: Mapping[str, Any] = {
+    # Panoramas are upright and photos are not: without tilts an upright head is told to be in a panorama, its target far away.
+    # Photos of every width, and heads of every size in them: without zooms it was behind where photos are shown wide.
+    "augment": {"tilt_deg": 45.0, "zoom": 1.6},
+    # Of most people who look out of the photo it is known that they do, and not where: only in_frame learns from them.
+    "loss": {"in_frame": 0.3, "photo": 1.0},
+}
 
 
 class MMROptions(Options):
@@ -100,8 +101,11 @@ class MMRGaze360Network(GazeModel):
         self.context = None
         if options.context:
             self.context = mlp((sum(self.encoder.channels[-2:]) + 2 * width, features, features))
+        self.photo = None
+        if settings.loss.photo:
+            self.photo = nn.Sequential(ConvBlock(2 * width, 2 * width), nn.Conv2d(2 * width, 1, 1))
         self.fusion = Fusion(2 * width, maps, features, coarse=options.coarse, reinject=reinject)
-        self.verdict = Verdict(2 * width, features) if settings.loss.in_frame else None
+        self.verdict = Verdict(2 * width, features) if settings.loss.in_frame and settings.loss.photo else None
         self.recycler = Recycler(self) if options.reborn == "recycle" else None
 
     def forward(self, batch: Batch) -> Output:
@@ -131,10 +135,12 @@ class MMRGaze360Network(GazeModel):
         heatmap, fused = self.fusion(scene, batch.owner, torch.cat(maps, dim=1), line.features)
         if self.arc is not None:
             heatmap = heatmap + density  # what is fused says how the scene changes what the head alone says
+        photo = None if self.photo is None else self.photo(fused)[:, 0]
         in_frame = None
-        if self.verdict is not None:
-            in_frame, heatmap = self.verdict(heatmap, fused, scene, batch.owner, line.features)
-        return Output(heatmap, line.direction, in_frame, deep=tuple(deep), patches=None if found is None else found.patches)
+        if self.verdict is not None and photo is not None:
+            in_frame, heatmap = self.verdict(heatmap, fused, photo, line.features)
+        patches = None if found is None else found.patches
+        return Output(heatmap, line.direction, in_frame, photo, deep=tuple(deep), patches=patches)
 
     def after_step(self, optimiser: torch.optim.Optimizer, step: int, generator: torch.Generator) -> None:
         """Between two steps of training: dormant units are reborn, if that is the reading."""
@@ -171,7 +177,7 @@ class MMRGaze360(NeuralPredictor):
     options = MMROptions
     changes = ("made for the sphere: docs/models/mmrgaze360.md lists what the abstract fixes and what was chosen",)
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"data": {"height": 256}, "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM}, "loss": {"in_frame": IN_FRAME}},
+        "tiny": {"data": {"height": 256}, **_TRAINING},
         "base": {
             "model": {
                 "width": 32,
@@ -184,8 +190,7 @@ class MMRGaze360(NeuralPredictor):
                 "evidence": 32,
             },
             "data": {"height": 512, "crop": 128},
-            "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM},
-            "loss": {"in_frame": IN_FRAME},
+            **_TRAINING,
         },
         "large": {
             "model": {
@@ -200,8 +205,7 @@ class MMRGaze360(NeuralPredictor):
                 "evidence": 64,
             },
             "data": {"height": 1024, "crop": 224},
-            "augment": {"tilt_deg": TILT_DEG, "zoom": ZOOM},
-            "loss": {"in_frame": IN_FRAME},
+            **_TRAINING,
         },
     }
 

@@ -3,9 +3,9 @@
 Conventions
 -----------
 A loss is a sum over people divided by a *count* of people, and counts depend on the targets alone, never on the output:
-``gaze``, people whose target is known, divides every term but ``in_frame``, which is divided by the people with such a label.
+``gaze``, people whose target is known, divides every term but ``in_frame`` and ``photo``, which everybody counts for.
 So a batch may be cut into parts, over time or over processes, and sums of gradients over the parts, each divided by the counts
-of the whole, are exactly the gradient of the whole. Somebody whose target is unknown counts for ``in_frame`` only. Angles are
+of the whole, are exactly the gradient of the whole. Somebody whose target is unknown counts for those two only. Angles are
 radians. Losses are computed in float32 whatever the precision of the network.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from baselines.data.batch import Batch, Output, Patches
-from baselines.nets.geometry import angle_between, cell_cosines, chords, log_probabilities, mixture, rotated
+from baselines.nets.geometry import angle_between, cell_cosines, chords, log_probabilities, mixture, rotated, sphere_mean
 from baselines.training.settings import LossSettings
 from srgaze360.errors import InputError
 from srgaze360.heatmaps import concentration
@@ -42,6 +42,7 @@ class Truth(NamedTuple):
     chords: Tensor
     target: Callable[[int], Tensor]
     in_frame: Tensor | None
+    photo: Tensor | None
     kappa: float
 
 
@@ -66,7 +67,8 @@ def truth(batch: Batch, sigma_deg: float) -> Truth:
     def target(height: int) -> Tensor:
         return mixture(batch.points, batch.weights, kappa, height)
 
-    return Truth(known, gazes, chords(batch.heads, batch.frames, gazes), target, batch.in_frame, kappa)
+    local = chords(batch.heads, batch.frames, gazes)
+    return Truth(known, gazes, local, target, batch.in_frame, batch.photo, kappa)
 
 
 # --- one value per person -----------------------------------------------------------------------------------------------
@@ -118,6 +120,16 @@ def _in_frame(output: Output, true: Truth) -> Tensor | None:
     if output.in_frame is None or true.in_frame is None:
         return None
     return functional.binary_cross_entropy_with_logits(output.in_frame.float(), true.in_frame.float(), reduction="none")
+
+
+def _photo(output: Output, true: Truth) -> Tensor | None:
+    """Binary cross-entropy of cells being in the source photo, mean over the sphere."""
+    if output.photo is None or true.photo is None:
+        return None
+    logits = output.photo.float()
+    share = functional.adaptive_avg_pool2d(true.photo.float(), logits.shape[-2:])
+    each = functional.binary_cross_entropy_with_logits(logits, share, reduction="none")
+    return sphere_mean(each[:, None])[:, 0]
 
 
 # --- patches ------------------------------------------------------------------------------------------------------------
@@ -192,6 +204,7 @@ TERMS: Mapping[str, tuple[Callable[[Output, Truth], Tensor | None], str]] = {
     "heatmap": (_heatmap, GAZE),
     "direction": (_direction, GAZE),
     "in_frame": (_in_frame, IN_FRAME),
+    "photo": (_photo, IN_FRAME),
     "deep": (_deep, GAZE),
     "holds": (_holds, GAZE),
     "where": (_where, GAZE),
@@ -202,7 +215,7 @@ TERMS: Mapping[str, tuple[Callable[[Output, Truth], Tensor | None], str]] = {
 
 def counts(batch: Batch) -> dict[str, Tensor]:
     """Number of people (scalar, float32) that each kind of term is divided by; add them up over the parts of a batch."""
-    labelled = 0 if batch.in_frame is None else len(batch)
+    labelled = 0 if batch.in_frame is None and batch.photo is None else len(batch)
     return {GAZE: known_gazes(batch).sum().float(), IN_FRAME: torch.tensor(float(labelled), device=batch.heads.device)}
 
 

@@ -46,6 +46,7 @@ class LossSettings(Part):
     heatmap: float = Field(1.0, ge=0.0)
     direction: float = Field(1.0, ge=0.0)
     in_frame: float = Field(0.0, ge=0.0)
+    photo: float = Field(0.0, ge=0.0, description="weight of telling what of the panorama is the source photo")
     deep: float = Field(0.5, ge=0.0)
     holds: float = Field(0.2, ge=0.0)
     where: float = Field(0.2, ge=0.0)
