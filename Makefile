@@ -22,10 +22,10 @@ demo: $(VENV)/.installed
 	$(BIN)/srgaze360 demo --out $(OUT)
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -n auto
+	$(PYTEST) -n auto --dist worksteal
 
 test-all: $(VENV)/.installed-dev
-	$(PYTEST) -n auto -m ""
+	$(PYTEST) -n auto --dist worksteal -m ""
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

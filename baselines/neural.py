@@ -247,7 +247,9 @@ def _prepared(job: TrainingJob, data: Dataset, settings: Settings, team: Team) -
     panoramas = int(data.annotations["panorama_id"].nunique())
     split = str(data.annotations["split"].iloc[0]) if len(data) else "empty"
     with progress(f"prepare {split}", panoramas) as advance:
-        prepared = PreparedSplit.open(data, settings.data, cache, workers=settings.train.workers, advance=advance)
+        prepared = PreparedSplit.open(
+            data, settings.data, cache, photos=settings.loss.photo > 0.0, workers=settings.train.workers, advance=advance
+        )
     if prepared.skipped and team.leads:
         named = "; ".join(f"{path}: {reason}" for path, reason in prepared.skipped[:5])
         say(f"[yellow]{len(prepared.skipped)} of {panoramas} panoramas of {split} cannot be read and are left out:[/] {named}")

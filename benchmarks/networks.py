@@ -161,7 +161,7 @@ def train(
     """Train for some steps, from a warm cache; the first ten, in which libraries settle, do not count where there are more."""
     workers = max(1, (os.cpu_count() or 2) - 1) if device.type == "cuda" else 0
     settings = kind.settings_of({"size": size, "train": {"steps": steps, "validations": 1, "workers": workers}})
-    split = PreparedSplit.open(data, settings.data, cache, workers=workers)
+    split = PreparedSplit.open(data, settings.data, cache, photos=settings.loss.photo > 0.0, workers=workers)
     used = Utilisation(device)
     with tempfile.TemporaryDirectory() as folder:
         course = Course(kind.name, settings, 0, Path(folder), device, len(split))

@@ -76,3 +76,8 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fake(tmp_path: Path) -> Dataset:
     """A small made-up dataset without images."""
     return fake_dataset(tmp_path / "fake")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for processes that they start, stop or kill."""
+    return (os.cpu_count() or 1) + 1

@@ -76,7 +76,7 @@ def test_a_panorama_smaller_than_wanted_is_enlarged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_split_holds_everybody_as_the_dataset_has_them(data: Dataset, tmp_path: Path, cached: bool) -> None:
     done: list[int] = []
-    split = PreparedSplit.open(data, SETTINGS, tmp_path / "cache" if cached else None, advance=done.append)
+    split = PreparedSplit.open(data, SETTINGS, tmp_path / "cache" if cached else None, photos=True, advance=done.append)
     assert (len(split), split.people, split.skipped, sum(done)) == (6, 12, [], 6)
     people = [person for page in split for person in page.people]
     assert [page.panorama_id for page in split] == list(dict.fromkeys(data.annotations["panorama_id"]))
@@ -95,6 +95,7 @@ def test_a_split_holds_everybody_as_the_dataset_has_them(data: Dataset, tmp_path
 
 def test_gazes_that_are_unknown_stay_unknown(data: Dataset, tmp_path: Path) -> None:
     split = PreparedSplit.open(data, SETTINGS, tmp_path / "cache")
+    assert all(person.photo is None for page in split for person in page.people)  # they were not asked for
     unknown = [person for page in split for person in page.people if person.gaze is None]
     assert len(unknown) == 4
     assert all(not person.in_frame and person.points.shape == (0, 3) for person in unknown)

@@ -44,7 +44,8 @@ class Batch:
     in_frame
         (B,): 1 where the target lies inside the source photo, else 0.
     photo
-        (B, r, 2r): 1 where the panorama shows the source photo, 0 beside, in between at its edge (uint8 until :meth:`to`).
+        (B, r, 2r): 1 where the panorama shows the source photo, 0 beside, in between at its edge (uint8 until :meth:`to`);
+        there where a loss asks for it.
     """
 
     ids: Sequence[str]

@@ -3,14 +3,15 @@
 Conventions
 -----------
 A *shot* is a camera and its pose. Maps (:data:`ROWS`, 2 ROWS) are uint8, 255 in cells whose centre the shot shows, else 0. A
-panorama that was taken as one is photo everywhere. Known for training and validation, from the rows of the dataset; never
-for prediction.
+panorama that was taken as one is photo everywhere. Known for training and validation, from the rows of the dataset, and
+made where a loss asks for them; never for prediction.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +49,13 @@ def shots(data: Dataset) -> dict[str, Shot]:
 
 def shown(shot: Shot, rows: int = ROWS) -> UInt8Array:
     """Map (rows, 2 rows) of what a shot shows."""
-    rays = sphere.cell_directions(2 * rows, rows) @ shot.rotation
+    rays = _cells(rows) @ shot.rotation
     return np.where(shot.camera.contains(shot.camera.project(rays).pixels), 255, 0).astype(np.uint8)
+
+
+@cache
+def _cells(rows: int) -> FloatArray:
+    return sphere.cell_directions(2 * rows, rows)
 
 
 def with_photos(prepared: Prepared, shots: Mapping[str, Shot]) -> Prepared:

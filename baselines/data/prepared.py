@@ -118,6 +118,7 @@ class PreparedSplit(Sequence[Prepared]):
         settings: DataSettings,
         cache: Path | None = None,
         *,
+        photos: bool = False,
         workers: int = 0,
         advance: Advance = silent,
     ) -> PreparedSplit:
@@ -132,6 +133,8 @@ class PreparedSplit(Sequence[Prepared]):
         cache
             Folder in which what is prepared is kept and found again. Without one, every panorama is decoded here once, to know
             which can be, and again whenever it is asked for. Processes may share it: one prepares while the others wait.
+        photos
+            Whether people come with maps of what is photo, which take their time.
         workers
             Processes that prepare; 0 does it in this one.
         advance
@@ -145,14 +148,15 @@ class PreparedSplit(Sequence[Prepared]):
             The disk is full or the cache cannot be written to.
         """
         sheets = _sheets(data)
+        known = shots(data) if photos else {}
         if cache is None:
             faults = list(_advancing(ahead(_fault, sheets, workers), advance))
             kept = [sheet for sheet, fault in zip(sheets, faults, strict=True) if fault is None]
             skipped = [(str(sheet.path), fault) for sheet, fault in zip(sheets, faults, strict=True) if fault is not None]
-            split = cls(_Fresh(kept, settings), sum(len(sheet.people) for sheet in kept), skipped, shots(data))
+            split = cls(_Fresh(kept, settings), sum(len(sheet.people) for sheet in kept), skipped, known)
         else:
             store = _stored(sheets, cache / _key(data, settings), settings, workers, advance)
-            split = cls(store, len(store.index.people), store.index.skipped, shots(data))
+            split = cls(store, len(store.index.people), store.index.skipped, known)
         if not len(split):
             path, reason = split.skipped[0]
             raise InputError(
