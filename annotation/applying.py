@@ -21,9 +21,9 @@ import numpy as np
 
 from annotation.edits import ADDED, RULES, Addition, Edit, Points
 from srgaze360 import headbox, sphere
-from srgaze360.cameras import Camera
 from srgaze360.dataset import COLUMNS, SEAM_CONDITIONS
 from srgaze360.errors import InputError, first_ids
+from srgaze360.placement import Photo
 from srgaze360.protocols.breakdown import latitude_band
 
 Row = dict[str, Any]
@@ -204,10 +204,7 @@ def _photo_of(item: Addition, neighbours: Rows) -> Mapping[str, Any] | None:
 
 def photo_shows(direction: sphere.FloatArray, row: Mapping[str, Any]) -> bool:
     """Whether a direction lies in the photo of a row, through its camera."""
-    angles = np.radians([row[f"{name}_deg"] for name in ("yaw", "pitch", "roll", "tilt_yaw", "tilt_pitch", "tilt_roll")])
-    world_from_photo = sphere.rotation_from_pose(*angles[3:]) @ sphere.rotation_from_pose(*angles[:3])
-    camera = Camera.from_dict(json.loads(row["camera"]))
-    return bool(camera.contains(camera.project(direction @ world_from_photo).pixels))
+    return bool(Photo.of(row, row["sample_id"]).shows(direction))
 
 
 def _change(

@@ -20,16 +20,9 @@ from numpy.typing import NDArray
 from srgaze360.cameras import Camera, Projection, Rays
 from srgaze360.errors import InputError
 from srgaze360.lenses import LENSES
-from srgaze360.sphere import BoolArray, FloatArray, angle_between, rotation_from_pose
+from srgaze360.sphere import BoolArray, FloatArray, angle_between
 
 Rows = NDArray[np.intp]
-POSE = ("yaw_deg", "pitch_deg", "roll_deg", "tilt_pitch_deg", "tilt_roll_deg", "tilt_yaw_deg")
-
-
-def world_from_photo(pose_deg: FloatArray) -> FloatArray:
-    """Rotations (n, 3, 3) of photos, from :data:`POSE` (n, 6), degrees: the sphere's tilt after the camera's own pose."""
-    yaw, pitch, roll, tilt_pitch, tilt_roll, tilt_yaw = np.radians(pose_deg).T
-    return np.asarray(rotation_from_pose(tilt_yaw, tilt_pitch, tilt_roll) @ rotation_from_pose(yaw, pitch, roll))
 
 
 class Cameras:

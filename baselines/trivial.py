@@ -13,22 +13,20 @@ them says something about the targets or about the scorer.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgaze360 import heatmaps, sphere
-from srgaze360.cameras import Camera
 from srgaze360.errors import InputError
 from srgaze360.files import generator
+from srgaze360.placement import POSE, Photo
 from srgaze360.predictors import Guess, Predictor, Query
 
 BUMP_SIGMA = float(np.radians(15.0))
 
-POSE_COLUMNS = ("yaw_deg", "pitch_deg", "roll_deg", "tilt_yaw_deg", "tilt_pitch_deg", "tilt_roll_deg")
 
 FORWARD = sphere.direction_from_lonlat(0.0, 0.0)
 DRAWS_PER_ROUND = 256
@@ -102,48 +100,6 @@ class Centre(Predictor):
         return Guess(directions, bumps(directions))
 
 
-class Photo(NamedTuple):
-    """Where a photo lies on the sphere: its camera, and the rotation that takes the camera's frame to the world's."""
-
-    camera: Camera
-    world_from_photo: sphere.FloatArray
-
-    @classmethod
-    def of(cls, columns: Mapping[str, Any], sample_id: str) -> Photo:
-        """Read the columns of a sample: tilt of the sphere after the pose of the camera."""
-        try:
-            camera = Camera.from_dict(json.loads(columns["camera"]))
-        except (json.JSONDecodeError, InputError) as error:
-            raise InputError(
-                f"Expected a camera in JSON in column camera of sample {sample_id}, found: {error} Build the dataset again."
-            ) from None
-        yaw, pitch, roll, tilt_yaw, tilt_pitch, tilt_roll = (np.radians(columns[name]) for name in POSE_COLUMNS)
-        tilt = sphere.rotation_from_pose(tilt_yaw, tilt_pitch, tilt_roll)
-        return cls(camera, tilt @ sphere.rotation_from_pose(yaw, pitch, roll))
-
-    def sees(self, rays: sphere.FloatArray) -> sphere.BoolArray:
-        """Whether directions (..., 3) in the camera's frame fall into the photo."""
-        pixels, valid = self.camera.project(rays)
-        return valid & self.camera.contains(pixels)
-
-    def footprint(self) -> sphere.BoolArray:
-        """Cells (H, W) of a heatmap whose centre the photo sees."""
-        cells = sphere.cell_directions(heatmaps.WIDTH, heatmaps.HEIGHT)
-        return self.sees(sphere.rotate(self.world_from_photo.T, cells))
-
-    def draw(self, rng: np.random.Generator, sample_id: str) -> sphere.FloatArray:
-        """Direction (3,) in the world, uniform per steradian among those the photo sees: the first of many that it does."""
-        for _ in range(MAX_ROUNDS):
-            rays = uniform_directions(rng, DRAWS_PER_ROUND)
-            inside = np.flatnonzero(self.sees(rays))
-            if inside.size:
-                return sphere.rotate(self.world_from_photo, rays[inside[0]])
-        raise InputError(
-            f"Expected the photo of sample {sample_id} to cover part of the sphere, but none of {MAX_ROUNDS * DRAWS_PER_ROUND} "
-            "directions falls into it. Check its camera; build the dataset again."
-        )
-
-
 class RegionChance(Predictor):
     """A direction drawn uniformly, per steradian, from the part of the sphere that the person's source photo covers.
 
@@ -160,7 +116,7 @@ class RegionChance(Predictor):
     name = "region-chance"
     summary = "A direction drawn uniformly from inside the pasted photo."
     source = "this project"
-    reads = ("camera", *POSE_COLUMNS)
+    reads = ("camera", *POSE)
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -181,8 +137,21 @@ class RegionChance(Predictor):
             photo = Photo.of(queries[members[0]].extra, queries[members[0]].sample_id)
             for index in members:
                 sample_id = queries[index].sample_id
-                directions[index] = photo.draw(generator(self.seed, self.name, sample_id), sample_id)
-            footprint = photo.footprint()
+                directions[index] = _drawn(photo, generator(self.seed, self.name, sample_id), sample_id)
+            footprint = photo.footprint(heatmaps.HEIGHT)
             told_apart = footprint.any() and not footprint.all()
             maps[members] = footprint if told_apart else bumps(directions[members])
         return Guess(directions, maps)
+
+
+def _drawn(photo: Photo, rng: np.random.Generator, sample_id: str) -> sphere.FloatArray:
+    """Direction (3,) in the world, uniform per steradian among those the photo sees: the first of many that it does."""
+    for _ in range(MAX_ROUNDS):
+        rays = uniform_directions(rng, DRAWS_PER_ROUND)
+        inside = np.flatnonzero(photo.sees(rays))
+        if inside.size:
+            return sphere.rotate(photo.world_from_photo, rays[inside[0]])
+    raise InputError(
+        f"Expected the photo of sample {sample_id} to cover part of the sphere, but none of {MAX_ROUNDS * DRAWS_PER_ROUND} "
+        "directions falls into it. Check its camera; build the dataset again."
+    )

@@ -18,7 +18,7 @@ from sphere_pictures import PLACES, encoded, same, subject
 
 from baselines.data import prepared as module
 from baselines.data.crops import head_crop, resized, wide_reach, wide_size
-from baselines.data.photos import shots, shown
+from baselines.data.photos import photo_map, photos_of
 from baselines.data.prepared import PreparedSplit, prepare
 from baselines.data.store import ArrayWriter
 from baselines.training.settings import DataSettings
@@ -80,8 +80,8 @@ def test_a_split_holds_everybody_as_the_dataset_has_them(data: Dataset, tmp_path
     assert (len(split), split.people, split.skipped, sum(done)) == (6, 12, [], 6)
     people = [person for page in split for person in page.people]
     assert [page.panorama_id for page in split] == list(dict.fromkeys(data.annotations["panorama_id"]))
-    photos = shots(data)
-    assert all(np.array_equal(person.photo, shown(photos[person.sample_id])) for person in people)
+    photos = photos_of(data)
+    assert all(np.array_equal(person.photo, photo_map(photos[person.sample_id])) for person in people)
     for sample, person in zip(data.samples(), people, strict=True):
         assert person.sample_id == sample.sample_id
         assert person.in_frame == sample.in_frame

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from annotation.cameras import POSE, Cameras, world_from_photo
+from annotation.cameras import Cameras
 from srgaze360 import sphere
 from srgaze360.cameras import Camera
 from srgaze360.dataset import Dataset, explain
 from srgaze360.errors import InputError
+from srgaze360.placement import POSE, world_from_photo
 from srgaze360.registry import Registry
 from srgaze360.sphere import BoolArray, FloatArray
 

@@ -22,13 +22,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from annotation.cameras import POSE, Cameras, Rows, world_from_photo
+from annotation.cameras import Cameras, Rows
 from annotation.lint.registry import Found
 from annotation.lint.survey import Seen, survey
 from srgaze360 import sphere
 from srgaze360.console import Advance, silent
 from srgaze360.dataset import ANNOTATIONS_FILE, COLUMNS, DatasetInfo, read_info, read_manifest
 from srgaze360.errors import InputError
+from srgaze360.placement import POSE, world_from_photo
 from srgaze360.sphere import BoolArray, FloatArray
 
 BOX = ("head_u0", "head_v0", "head_u1", "head_v1")

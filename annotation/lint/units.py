@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from annotation.cameras import POSE, world_from_photo
 from annotation.lint.labels import BOX, GAZE, HEAD, PHOTO, POINTS, Labels
 from annotation.lint.registry import Found, rule
 from srgaze360 import headbox, sphere
+from srgaze360.placement import POSE, world_from_photo
 from srgaze360.sphere import FloatArray
 
 LEAST = 10

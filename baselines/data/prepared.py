@@ -24,7 +24,7 @@ import numpy as np
 from baselines.data.ahead import ahead
 from baselines.data.crops import head_crop, reach_of, resized, wide_reach, wide_size
 from baselines.data.people import Person, Prepared, Subject
-from baselines.data.photos import Shot, shots, with_photos
+from baselines.data.photos import photos_of, with_photos
 from baselines.data.store import Skipped, Store, open_store, write_store
 from baselines.training.settings import DataSettings
 from srgaze360.console import Advance, silent
@@ -32,6 +32,7 @@ from srgaze360.dataset import Dataset
 from srgaze360.errors import EnvironmentProblem, InputError
 from srgaze360.files import digest, path_inside
 from srgaze360.images import read_panorama
+from srgaze360.placement import Photo
 from srgaze360.predictors import Query
 from srgaze360.sampler import SAMPLER_ID
 
@@ -105,9 +106,9 @@ class PreparedSplit(Sequence[Prepared]):
     """
 
     def __init__(
-        self, pages: Store | _Fresh, people: int, skipped: Skipped, shots: Mapping[str, Shot] = MappingProxyType({})
+        self, pages: Store | _Fresh, people: int, skipped: Skipped, photos: Mapping[str, Photo] = MappingProxyType({})
     ) -> None:
-        self._pages, self._shots = pages, shots
+        self._pages, self._photos = pages, photos
         self.people = people
         self.skipped = skipped
 
@@ -148,7 +149,7 @@ class PreparedSplit(Sequence[Prepared]):
             The disk is full or the cache cannot be written to.
         """
         sheets = _sheets(data)
-        known = shots(data) if photos else {}
+        known = photos_of(data) if photos else {}
         if cache is None:
             faults = list(_advancing(ahead(_fault, sheets, workers), advance))
             kept = [sheet for sheet, fault in zip(sheets, faults, strict=True) if fault is None]
@@ -195,7 +196,7 @@ class PreparedSplit(Sequence[Prepared]):
         return len(self._pages)
 
     def __getitem__(self, index: int) -> Prepared:  # type: ignore[override]  # no slices
-        return with_photos(self._pages[range(len(self))[index]], self._shots)
+        return with_photos(self._pages[range(len(self))[index]], self._photos)
 
 
 class _Fresh:
