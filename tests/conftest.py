@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 # before anything imports torch: tests run side by side, and each starting a thread per core would only stand in the way
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 from fakes import fake_dataset
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from benchmarking import PlugIn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+# how long an example takes says what else this machine does: speed is for benchmarks/
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -245,7 +245,7 @@ ROWS = st.lists(
 
 
 @given(train=ROWS, test=ROWS)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_gazefollow_loses_no_row_and_lists_only_sound_people(train, test, tmp_path):
     write_labels(tmp_path, TRAIN_FILE, [train_row(path="z.jpg"), *train])
     write_labels(tmp_path, TEST_FILE, [test_row(path="y.jpg"), *test])

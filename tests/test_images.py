@@ -128,7 +128,7 @@ def test_png_damage_is_found_by_its_checksum():
 
 
 @given(data=st.binary(max_size=400), start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xc0"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_noise_is_always_refused_in_one_line(data, start):
     silence_opencv()
     with pytest.raises(UnreadableImage, match=r"^photo [^\n]+$"):

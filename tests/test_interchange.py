@@ -130,7 +130,7 @@ def written(name: str, rows: list[Row], data: Dataset, path: Path) -> Places:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(people=st.lists(labels(), min_size=1, max_size=4))
 def test_what_a_format_carries_comes_back_to_the_last_digit(
     data: Dataset, tmp_path_factory: pytest.TempPathFactory, name: str, people: list[dict[str, Any]]
@@ -152,7 +152,7 @@ def test_what_a_format_carries_comes_back_to_the_last_digit(
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(people=st.lists(labels(), min_size=1, max_size=4))
 def test_what_went_through_a_tool_untouched_changes_nothing(
     data: Dataset, tmp_path_factory: pytest.TempPathFactory, name: str, people: list[dict[str, Any]]
@@ -165,7 +165,6 @@ def test_what_went_through_a_tool_untouched_changes_nothing(
     assert (changes.edits, changes.additions) == ([], [])
 
 
-@settings(deadline=None)
 @given(
     x=st.floats(-500.0, 2500.0), y=st.floats(0.0, float(HEIGHT)), width=st.floats(0.5, 1500.0), height=st.floats(0.5, 200.0),
     gaze=st.tuples(st.floats(-100.0, 2100.0), st.floats(0.0, float(HEIGHT))),

@@ -490,7 +490,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=st.data())
 def test_a_damaged_file_is_read_or_refused(
     data: Dataset, tmp_path_factory: pytest.TempPathFactory, name: str, drawn: st.DataObject
@@ -527,7 +527,7 @@ SHOCKING = [
 
 
 @pytest.mark.parametrize("name", ["labelstudio", "coco"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(drawn=st.data())
 def test_json_of_another_kind_is_read_or_refused(
     data: Dataset, tmp_path_factory: pytest.TempPathFactory, name: str, drawn: st.DataObject

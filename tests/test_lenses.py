@@ -113,7 +113,7 @@ def test_pixel_ray_pixel_next_to_the_fold(lens, params):
     assert np.abs(again.pixels - pixels.pixels).max() < 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.tuples(*[st.floats(-0.4, 0.4)] * 2, *[st.floats(-0.01, 0.01)] * 2, *[st.floats(-0.2, 0.2)] * 4),
     st.floats(250, 900),
@@ -128,7 +128,7 @@ def test_any_brown_conrady_lens_round_trips_where_valid(params, focal, seed):
     assert np.abs(back.pixels - pixels[rays.valid]).max(initial=0.0) < 1e-6
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(*[st.floats(-0.1, 0.1)] * 4), st.integers(0, 1000))
 def test_any_kannala_brandt_lens_round_trips_where_valid(params, seed):
     camera = Camera("kannala-brandt", 640, 480, 200.0, 200.0, 320.0, 240.0, params)

@@ -38,7 +38,7 @@ inner = st.tuples(st.floats(30, 610), st.floats(30, 450))
 
 
 @given(head=inner, gaze=inner, latitude=st.floats(-80, 80), roll=st.floats(-90, 90), draw=st.floats(0, 0.999))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_seam_is_put_across_the_arc(
     head: tuple[float, float], gaze: tuple[float, float], latitude: float, roll: float, draw: float
 ) -> None:
@@ -72,7 +72,7 @@ def test_without_a_known_gaze_the_seam_goes_through_the_head() -> None:
 
 
 @given(latitude=st.floats(-40, 40), roll=st.floats(-30, 30), draw=st.floats(0, 0.999), fov=st.floats(30, 100))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_clear_keeps_the_footprint_off_the_seam(latitude: float, roll: float, draw: float, fov: float) -> None:
     camera = Camera.from_fov("pinhole", 640, 480, np.radians(fov), side="longer")
     pose = solve_pose({"latitude_deg": latitude, "roll_deg": roll, "longitude_deg": "clear", **UPRIGHT}, camera, [], draw)
@@ -121,7 +121,7 @@ def test_tilt_turns_the_finished_sphere() -> None:
     fov=st.floats(20, 110),
     lens=st.sampled_from(["pinhole", "equidistant", "stereographic"]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_pole_is_in_the_photo(pole: str, roll: float, draw: float, fov: float, lens: str) -> None:
     camera = Camera.from_fov(lens, 640, 480, np.radians(fov), side="longer")
     pose = solve_pose({"latitude_deg": pole, "roll_deg": roll, "longitude_deg": 30.0, **UPRIGHT}, camera, [], draw)
@@ -158,7 +158,7 @@ def footprint(camera: Camera, pose: Pose, width: int = 720) -> np.ndarray:
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_photos_that_are_placed_apart_do_not_overlap(data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 6))
     numbers = st.floats(0, 0.999)

@@ -21,7 +21,7 @@ KINDS = [(shape, size) for shape, sizes in SIZES.items() for size in sizes]
 
 @pytest.mark.parametrize(("shape", "size"), KINDS)
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_rays_enter_a_solid_where_it_begins(shape, size, seed):
     rng = np.random.default_rng(seed)
     solid = random_solid(rng, shape, size)

@@ -43,7 +43,7 @@ def refused(folder: Path, data: bytes, found: str) -> None:
 
 
 @given(value=PLAIN, protocol=st.sampled_from(PROTOCOLS))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_plain_data_are_what_python_reads(value, protocol, tmp_path):
     data = pickle.dumps(value, protocol)
     assert read(tmp_path, data) == pickle.loads(data) == value  # noqa: S301
@@ -175,7 +175,7 @@ def test_a_mark_is_no_value(data, tmp_path):
 
 
 @given(data=st.binary(max_size=60), place=st.integers(0, 400), value=st.integers(0, 255))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_end_in_words_or_in_plain_data(data, place, value, tmp_path):
     whole = bytearray(pickle.dumps([{"a": np.arange(6.0).reshape(2, 3), "b": np.float32(1), "c": ("x", 1.5)}], 4))
     whole[place % len(whole)] = value

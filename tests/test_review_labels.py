@@ -40,7 +40,7 @@ def label_from(person: dict[str, Any], **more: Any) -> Label:
 # --- from the dataset and back ----------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels(), labels(), st.booleans())
 def test_a_label_applied_to_a_row_is_the_label_of_that_row(before: Any, after: Any, bad: bool) -> None:
     row, wanted = row_of(before), label_from(after, bad_image=bad)
@@ -53,7 +53,7 @@ def test_a_label_applied_to_a_row_is_the_label_of_that_row(before: Any, after: A
     assert (found.in_frame, found.ambiguous, found.bad_image) == (wanted.in_frame, wanted.ambiguous, wanted.bad_image)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels())
 def test_the_label_of_a_row_changes_nothing_of_it(person: Any) -> None:
     row = row_of(person)
@@ -235,7 +235,7 @@ def test_a_blank_label_tells_nothing_but_the_head() -> None:
 POINTS = st.lists(st.tuples(LON, LAT), max_size=3).map(tuple)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels(), POINTS, POINTS, NAMES.filter(lambda name: name.strip() != ""))
 def test_blind_points_are_added_and_those_of_others_stay(person: Any, first: Any, second: Any, reviewer: str) -> None:
     row = row_of(person)
@@ -262,7 +262,7 @@ def test_blind_points_are_added_and_those_of_others_stay(person: Any, first: Any
     assert current.ambiguous == bool(person["ambiguous"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(labels(), POINTS, POINTS)
 def test_the_order_of_two_blind_reviewers_makes_no_difference(person: Any, ours: Any, theirs: Any) -> None:
     row = row_of({**person, "names": []})

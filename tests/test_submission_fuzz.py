@@ -137,14 +137,14 @@ QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.
 
 
 @given(draw=st.data())
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=QUIET)
+@settings(max_examples=150, derandomize=True, suppress_health_check=QUIET)
 def test_damaged_submissions(whole: Any, draw: Any) -> None:
     check(whole, draw)
 
 
 @pytest.mark.slow
 @given(draw=st.data())
-@settings(max_examples=4000, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=4000, suppress_health_check=QUIET)
 def test_many_damaged_submissions(whole: Any, draw: Any) -> None:
     check(whole, draw)
 

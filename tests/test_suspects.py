@@ -61,7 +61,6 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 # --- formulas ---------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(ANGLE, ANGLE, SCALE, ANGLE, st.sampled_from([0.0, 1.0, 9.0]))
 def test_quality_is_bounded_and_falls_with_all_evidence(
     one: float, other: float, scale: float, apart: float, lint: float
@@ -137,7 +136,7 @@ def quality_of(said: Opinion) -> np.ndarray:
     return label_quality(said.residual, said.scale)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_turning_the_sphere_changes_nothing(seed: int) -> None:
     labels, answers, seen, hard = case(60)

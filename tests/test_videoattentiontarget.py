@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from listings import people_of, reasons, rows_of
 from pydantic import ValidationError
@@ -119,7 +119,6 @@ def slow_average(values: list[float], window: int) -> list[float]:
 
 
 @given(track=st.lists(st.tuples(*[st.integers(-50, 2000)] * 4), min_size=1, max_size=30), window=st.sampled_from([1, 3, 11]))
-@settings(deadline=None)
 def test_vat_smoothing_is_the_reference_moving_average(track, window):
     boxes = np.array(track, dtype=np.float64)
     expected = np.transpose([slow_average(column.tolist(), window) for column in boxes.T])
